@@ -1,0 +1,30 @@
+# make demo: install, draw sample data, train, predict a folder, write a gallery.   make test: install, run all tests.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.PHONY: demo test lint bench clean
+
+$(VENV)/.installed: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --requirement requirements-dev.txt
+	touch $@
+
+demo: $(VENV)/.installed
+	$(PY) train_seg.py options/seg_demo.yaml
+	$(PY) scripts/make_sample_data.py --output datasets/demo-unseen --labeled 0 --unlabeled 24 --val 0 --size 128 --seed 1
+	$(PY) predict.py --weights runs/demo --input datasets/demo-unseen/unlabeled --output demo --overlay --gallery --grid --overwrite
+	@echo "Open demo/index.html (predictions) and runs/demo/samples/index.html (training)."
+
+test: $(VENV)/.installed
+	$(PY) -m pytest
+
+lint: $(VENV)/.installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+bench: $(VENV)/.installed
+	$(PY) scripts/benchmark.py
+
+clean:
+	rm -rf $(VENV) demo

@@ -1,0 +1,129 @@
+"""Checkpoints: a flat dict of state dicts plus format, family, step and options; written whole or not at all."""
+
+import os
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.errors import UserError, cannot_write
+
+FORMAT = 1
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write to a temporary name, flush to the disk, rename: a crash or a full disk leaves what stood there.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as file:
+            torch.save({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch's zip writer turns a short write into a RuntimeError
+        part.unlink(missing_ok=True)
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        raise cannot_write(path, cause) from None
+
+
+def load(path: Path, family: str | None = None) -> dict[str, Any]:
+    """The checkpoint at `path`, on the CPU; its pickle may hold plain data and tensors only, no code.
+
+    Raises:
+        UserError: missing, unreadable, holding code, not a checkpoint of ours, of a newer format or of another family.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; name a run folder or a file from its checkpoints/")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "unsupported global" in str(error).lower() or _is_plain_pickle(path):
+            raise UserError(f"{path}: holds code, not only weights: refused and not run; use another file") from None
+        raise UserError(f"{path}: not readable as a checkpoint; use another one from the same folder") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+        raise UserError(f"{path}: damaged or cut short ({reason}); use another one from the same folder") from None
+    if not isinstance(content, dict) or not {"format", "family", "step", "options"} <= content.keys():
+        raise UserError(f"{path}: not a checkpoint of this program; name a file from a run's checkpoints/")
+    if content["format"] > FORMAT:
+        raise UserError(f"{path}: format {content['format']} is newer than this program's {FORMAT}; update the program")
+    if family is not None and content["family"] != family:
+        raise UserError(
+            f"{path}: a checkpoint of family {content['family']}, not {family}; use train_{content['family']}.py"
+        )
+    return content
+
+
+def _is_plain_pickle(path: Path) -> bool:
+    with open(path, "rb") as file:
+        head = file.read(2)
+    return len(head) == 2 and head[0] == 0x80 and head[1] <= 5
+
+
+def steps(folder: Path) -> list[Path]:
+    """The run's numbered checkpoints, oldest first."""
+    return sorted((folder / "checkpoints").glob("step_*.pt"))
+
+
+def find(weights: str | Path) -> Path:
+    """The checkpoint that `--weights` means: the file itself, or a run folder's best one, else its newest."""
+    path = Path(weights)
+    if not path.is_dir():
+        return path
+    best = path / "checkpoints" / "best.pt"
+    if best.is_file():
+        return best
+    found = steps(path)
+    if not found:
+        raise UserError(
+            f"{path}: no checkpoint in {path / 'checkpoints'}; name a run folder that has trained, or a file"
+        )
+    return found[-1]
+
+
+def load_network(network: torch.nn.Module, state: dict[str, torch.Tensor], source: object) -> None:
+    """Strict loading whose error lists what differs.
+
+    Raises:
+        UserError: keys or shapes differ.
+    """
+    own = network.state_dict()
+    missing = sorted(own.keys() - state.keys())
+    unknown = sorted(state.keys() - own.keys())
+    shapes = [
+        f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
+        for key in own.keys() & state.keys()
+        if own[key].shape != state[key].shape
+    ]
+    problems = [
+        f"{len(names)} {word} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for word, names in (("missing", missing), ("unknown", unknown), ("of another shape", sorted(shapes)))
+        if names
+    ]
+    if problems:
+        raise UserError(
+            f"{source}: weights do not fit the network: {'; '.join(problems)}; use the options it was made with"
+        )
+    network.load_state_dict(state)
+
+
+def first_nonfinite(content: dict[str, Any], prefix: str = "") -> str | None:
+    """The name of a tensor in nested dicts and lists that holds a NaN or an infinity."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            found = first_nonfinite(value, f"{prefix}{key}.")
+            if found:
+                return found
+        elif isinstance(value, torch.Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
+            return f"{prefix}{key}"
+    return None

@@ -1,0 +1,51 @@
+"""The one exception for a user's mistake, and the door that turns it into a line and an exit code."""
+
+import errno
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: one line with the source, the value and the remedy.
+
+    `code` is the exit code of the process: 2 for options (as argparse), 1 for anything else.
+    """
+
+    def __init__(self, message: str, code: int = 1):
+        super().__init__(message)
+        self.code = code
+
+
+def cannot_write(path: object, error: Exception) -> UserError:
+    """A full disk, an unwritable folder and their like, in one line."""
+    reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    return UserError(f"{path}: cannot be written ({reason}); free some space or choose another folder")
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "not enough memory" in text)
+    )
+
+
+def door(main: Callable[[], None]) -> None:
+    """Run a script's main and exit: a user's mistake is one line on stderr, a programmer's keeps its traceback."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except (RuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise
+        print("error: out of memory; lower data.batch or data.size, or set run.precision=bf16", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.EFBIG):
+            raise
+        print(f"error: {cannot_write(error.filename or 'a file of the run', error)}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,24 @@
+"""A bar in a terminal, plain lines elsewhere, for everything that takes longer than a second or two."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tqdm import tqdm
+
+
+def progress(items: Iterable[Any], total: int, what: str, unit: str = "file", every: float = 30.0) -> Iterator[Any]:
+    """The items, with a tqdm bar on stderr or, where that is no terminal, a line at the start, the end and between."""
+    if sys.stderr.isatty():
+        yield from tqdm(items, total=total, desc=what, unit=unit)
+        return
+    started = said = time.monotonic()
+    print(f"{what}: {total} {unit}s", flush=True)
+    done = 0
+    for done, item in enumerate(items, 1):  # noqa: B007 (used after the loop)
+        yield item
+        if time.monotonic() - said > every:
+            said = time.monotonic()
+            print(f"{what}: {done} of {total} {unit}s", flush=True)
+    print(f"{what}: {done} {unit}s in {time.monotonic() - started:.0f} s", flush=True)

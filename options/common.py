@@ -1,0 +1,70 @@
+"""Option groups that the four families share."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from options.fields import choice, flag, integer, list_of, number, option, optional, size, text
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    dir: str = option("runs/run", text("a folder"), "run folder; the same command resumes what stands there")
+    steps: int = option(20000, integer(1), "training steps")
+    epochs: float | None = option(None, optional(number(0)), "passes over the training pictures, instead of run.steps")
+    seed: int = option(0, integer(0, 2**31), "step k is a function of (seed, k)")
+    device: str = option("auto", choice("auto", "cpu", "cuda", "mps"), "auto: cuda, else mps, else cpu")
+    precision: str = option("fp32", choice("fp32", "bf16"), "bf16: autocast of the networks; losses stay fp32")
+    compile: bool = option(False, flag(), "torch.compile the networks: minutes to start, then faster on a GPU")
+    log_every: int = option(50, integer(1), "steps between lines of log.jsonl and TensorBoard")
+    sample_every: int = option(500, integer(0), "steps between sample grids, 0: never")
+    save_every: int = option(1000, integer(1), "steps between checkpoints")
+    keep: int = option(2, integer(1), "how many of the newest checkpoints are kept")
+    keep_best: tuple | None = option(
+        None,
+        optional(list_of(text(), 2)),
+        "METRIC,min|max: also keep the checkpoint that is best by a validation metric",
+    )
+    eval_every: int = option(1000, integer(0), "steps between validations, 0: never")
+    early_stop: int = option(0, integer(0), "stop after so many validations without a new best, 0: never")
+    init_from: str | None = option(
+        None, optional(text("a checkpoint or run folder")), "start at step 0 from these weights"
+    )
+
+    def __post_init__(self):
+        if self.keep_best is not None and self.keep_best[1] not in ("min", "max"):
+            raise ValueError(f"run.keep_best={','.join(self.keep_best)}: expected METRIC,min or METRIC,max")
+        if self.early_stop and self.keep_best is None:
+            raise ValueError(f"run.early_stop={self.early_stop}: needs run.keep_best, the metric to watch")
+        if self.epochs is not None and self.epochs <= 0:
+            raise ValueError(f"run.epochs={self.epochs}: expected a number above 0, or none")
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    root: str = option(
+        "drawn", text("a folder or drawn"), "the data set, or drawn: sample characters, made on first use"
+    )
+    val: str | None = option(None, optional(text("a folder or a list file")), "validation data; default root/val")
+    val_share: float = option(0.1, number(0, 0.9), "split off by file name when there is neither data.val nor val/")
+    limit: int | None = option(None, optional(integer(1)), "use only the first N training pictures")
+    batch: int = option(4, integer(1), "pictures in a step")
+    workers: int = option(2, integer(0, 128), "loader processes; the result does not depend on it")
+    size: Any = option((256, 256), size(), "height and width that the network trains on")
+
+
+@dataclass(frozen=True)
+class EMAOptions:
+    half_life: float = option(
+        10000.0, number(0), "images after which a weight counts half in the average, 0: no averaging"
+    )
+    ramp_up: float = option(0.05, number(0, 1), "the half-life is at most this share of the images seen so far")
+
+
+def with_steps(opt: Any, pictures: int) -> Any:
+    """The options with `run.steps` from `run.epochs`, if that is set: ceil(epochs * pictures / batch)."""
+    if opt.run.epochs is None:
+        return opt
+    steps = math.ceil(opt.run.epochs * pictures / opt.data.batch)
+    print(f"run.epochs={opt.run.epochs:g}: {steps} steps ({pictures} pictures, data.batch={opt.data.batch})")
+    return replace(opt, run=replace(opt.run, steps=steps))

@@ -1,0 +1,120 @@
+"""Options of the seg family (Hung et al. 2018, arXiv:1802.07934). One YAML per experiment: options/seg*.yaml."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from options.common import DataOptions, EMAOptions, RunOptions
+from options.fields import choice, classes, flag, group, integer, list_of, number, option, optional, text
+
+DEFAULT_FILE = Path(__file__).with_suffix(".yaml")
+
+
+@dataclass(frozen=True)
+class SegDataOptions(DataOptions):
+    unlabeled: str | None = option(
+        None, optional(text("a folder")), "pictures without labels (drawn: made with the set)"
+    )
+    unlabeled_limit: int | None = option(None, optional(integer(1)), "use only the first N unlabelled pictures")
+    extra: str | None = option(None, optional(text("a folder")), "more labelled training data, in any layout")
+    extra_repeat: int = option(1, integer(1), "how often a pass goes over data.extra, to weigh a few against many")
+    classes: Any = option("anime", classes(), "names and label colours")
+    label_colors: str = option(
+        "threshold", choice("threshold", "nearest", "exact"), "how label colours match: channel > 0.4, nearest, exact"
+    )
+    ignore: tuple = option((255,), list_of(integer(0, 255)), "label ids left out of losses and metrics")
+    augment: tuple = option(
+        ("mirror", "gamma"),
+        list_of(choice("mirror", "gamma", "color", "scale", "crop")),
+        "mirror, gamma (x^0.4 on half of the pictures), color jitter, scale 0.75 to 1.5, random crop",
+    )
+    drawn_labeled: int = option(200, integer(2), "drawn set: labelled training pictures")
+    drawn_unlabeled: int = option(800, integer(1), "drawn set: unlabelled pictures")
+    drawn_val: int = option(100, integer(1), "drawn set: validation pictures")
+
+
+@dataclass(frozen=True)
+class SegModelOptions:
+    generator: str = option(
+        "resnet_deeplab", choice("resnet_deeplab", "dilated_fcn", "unet"), "the segmentation network G"
+    )
+    encoder: str = option(
+        "resnet101",
+        choice("resnet18", "resnet34", "resnet50", "resnet101", "msra101"),
+        "resnet_deeplab's encoder; msra101 is the original's Caffe-style ResNet-101",
+    )
+    depth: str = option(
+        "layer2", choice("layer2", "layer4"), "layer2: as the original; layer4: the paper's dilated ResNet"
+    )
+    pretrained: bool = option(False, flag(), "torchvision's ImageNet weights for the encoder (downloaded once)")
+    frozen_bn: bool = option(False, flag(), "keep the encoder's batch normalisation as it is")
+    width: int = option(64, integer(1), "channels of the first layer of unet and dilated_fcn")
+    aspp_width: int = option(256, integer(1), "channels of an ASPP branch")
+    dropout: float = option(0.5, number(0, 0.95), "unet's dropout")
+    d_width: int = option(64, integer(1), "channels of the discriminator's first layer")
+    conv_norm: str = option("spectral", choice("none", "spectral"), "spectral normalisation of the convolutions")
+    norm: str = option("batch", choice("batch", "instance", "none"), "normalisation of the activations")
+    norm_eps: float = option(1e-5, number(0), "added to the variance (the originals: 2e-5)")
+
+    def __post_init__(self):
+        if self.encoder == "msra101" and self.depth == "layer4":
+            raise ValueError("model.depth=layer4: msra101 has layer2 only; choose another model.encoder")
+        if self.encoder == "msra101" and self.pretrained:
+            raise ValueError("model.pretrained=true: msra101 has no torchvision weights; choose another model.encoder")
+
+
+@dataclass(frozen=True)
+class SegLossOptions:
+    gan: str = option("hinge", choice("bce", "lsgan", "hinge"), "adversarial loss (the paper: bce)")
+    adv: float = option(0.01, number(0), "weight of the adversarial term on labelled pictures; 0 with semi_* 0: no D")
+    semi_adv: float = option(0.001, number(0), "weight of the adversarial term on unlabelled pictures")
+    semi_st: float = option(0.1, number(0), "weight of the self-taught term on unlabelled pictures")
+    semi_threshold: float = option(0.2, number(0, 1), "self-taught where D's confidence is above this")
+    semi_start: int = option(5000, integer(0), "steps before the unlabelled pictures are used")
+    ce_mean: str = option(
+        "valid", choice("valid", "all"), "valid: mean over the counted pixels; all: over B*C*H*W, as the original"
+    )
+    class_weights: tuple | None = option(None, optional(list_of(number(0))), "one cross-entropy weight per class")
+    dice: float = option(0.0, number(0), "weight of the Dice loss")
+    focal: float = option(0.0, number(0), "weight of the focal loss (gamma 2)")
+    lovasz: float = option(0.0, number(0), "weight of the Lovasz-softmax loss")
+
+
+@dataclass(frozen=True)
+class SegOptimOptions:
+    g_lr: float = option(2.5e-4, number(0), "learning rate of G")
+    g_betas: tuple = option((0.9, 0.99), list_of(number(0, 0.9999), 2), "Adam betas of G")
+    weight_decay: float = option(1e-4, number(0), "L2 on G's weights")
+    backbone_factor: float = option(1.0, number(0), "the encoder's learning rate as a multiple of g_lr")
+    d_lr: float = option(1e-4, number(0), "learning rate of D")
+    d_betas: tuple = option((0.9, 0.99), list_of(number(0, 0.9999), 2), "Adam betas of D")
+    poly_start: float = option(0.4, number(0, 1), "share of the training after which the rates decay")
+    poly_power: float = option(0.9, number(0), "power of the polynomial decay")
+
+
+@dataclass(frozen=True)
+class SegSampleOptions:
+    norm_stats: str = option(
+        "running", choice("running", "batch"), "batch norm in prediction: running averages, or each picture's own"
+    )
+
+
+@dataclass(frozen=True)
+class SegOptions:
+    family: ClassVar[str] = "seg"
+    # changing one of these would change the network: refused on resume
+    network_keys: ClassVar[tuple] = ("model.", "data.classes")
+
+    run: RunOptions = group(RunOptions)
+    data: SegDataOptions = group(SegDataOptions)
+    model: SegModelOptions = group(SegModelOptions)
+    loss: SegLossOptions = group(SegLossOptions)
+    optim: SegOptimOptions = group(SegOptimOptions)
+    ema: EMAOptions = group(EMAOptions)
+    sample: SegSampleOptions = group(SegSampleOptions)
+
+    def __post_init__(self):
+        count = 5 if self.data.classes == "anime" else len(self.data.classes)
+        weights = self.loss.class_weights
+        if weights is not None and len(weights) != count:
+            raise ValueError(f"loss.class_weights: {len(weights)} weights for {count} classes; give one per class")
