@@ -1,0 +1,63 @@
+"""Joint augmentation of a picture and its label map, on uint8 arrays in the loader's workers."""
+
+import numpy as np
+
+from data.fit import resize
+from data.palette import IGNORED
+
+GAMMA = 1 / 2.5  # the original's gamma correction (datasets.py)
+_GAMMA_TABLE = np.round(255 * (np.arange(256) / 255) ** GAMMA).astype(np.uint8)
+
+
+def color_augment(picture: np.ndarray, names: tuple[str, ...], rng: np.random.Generator) -> np.ndarray:
+    """Gamma and colour jitter, where named; picture uint8 [H, W, 3]."""
+    if "gamma" in names and rng.random() < 0.5:
+        picture = _GAMMA_TABLE[picture]
+    if "color" in names:
+        picture = _jitter(picture, *rng.uniform(0.7, 1.3, 3))
+    return picture
+
+
+def mirror(arrays: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+    """All arrays [H, W, ...] flipped left-right, or none."""
+    if rng.random() < 0.5:
+        return [np.ascontiguousarray(array[:, ::-1]) for array in arrays]
+    return arrays
+
+
+def random_window(
+    picture: np.ndarray,
+    label: np.ndarray | None,
+    size: tuple[int, int],
+    names: tuple[str, ...],
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A window of `size` (H, W) of the picture, scaled so that it covers the window.
+
+    `scale`: that scale times 0.75 to 1.5 (below 1 the border is repeated and its label ignored); `crop`: a window
+    anywhere instead of the middle.
+    """
+    height, width = picture.shape[:2]
+    factor = max(size[0] / height, size[1] / width) * (rng.uniform(0.75, 1.5) if "scale" in names else 1.0)
+    scaled = (max(1, round(height * factor)), max(1, round(width * factor)))
+    picture, label = resize(picture, scaled), None if label is None else resize(label, scaled)
+    pads = [
+        (max(0, want - have) // 2, max(0, want - have) - max(0, want - have) // 2)
+        for want, have in zip(size, scaled, strict=True)
+    ]
+    picture = np.pad(picture, [*pads, (0, 0)], mode="edge")
+    free = [have - want for have, want in zip(picture.shape[:2], size, strict=True)]
+    top, left = (int(rng.integers(0, f + 1)) if "crop" in names else f // 2 for f in free)
+    window = np.s_[top : top + size[0], left : left + size[1]]
+    if label is not None:
+        label = np.ascontiguousarray(np.pad(label, pads, constant_values=IGNORED)[window])
+    return np.ascontiguousarray(picture[window]), label
+
+
+def _jitter(picture: np.ndarray, brightness: float, contrast: float, saturation: float) -> np.ndarray:
+    """Brightness, contrast about the mean and saturation about the grey (BT.601), each a factor."""
+    x = picture.astype(np.float32) * brightness
+    grey = x @ np.array([0.299, 0.587, 0.114], np.float32)
+    x = grey[..., None] + saturation * (x - grey[..., None])
+    x = grey.mean() + contrast * (x - grey.mean())
+    return np.clip(np.round(x), 0, 255).astype(np.uint8)

@@ -1,0 +1,96 @@
+"""Reading and writing the seg family's pictures in prediction: label maps, overlays, pairs, the original's filter."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from data.images import read_picture
+from data.palette import IGNORED, colorize, encode_label, ids_by_color
+from data.seg import palette_of
+from engine.errors import UserError
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("seg")
+    group.add_argument(
+        "--overlay", action="store_true", help="also write NAME_overlay.png: the classes over the picture"
+    )
+    group.add_argument(
+        "--filter",
+        action="store_true",
+        help="write nothing for pictures without white background, eyes, face or hair, as the original's predict.py",
+    )
+    group.add_argument(
+        "--median", type=int, metavar="K", help="remove noise by a median of K x K pixels (odd, 3 or more)"
+    )
+
+
+def median_labels(ids: np.ndarray, palette: Any, size: int) -> np.ndarray:
+    """The original's noise removal: a median of the colours; where it gives no class colour the class stays.
+
+    ids uint8 [H, W] -> uint8 [H, W].
+    """
+    smooth = ids_by_color(cv2.medianBlur(colorize(ids, palette), size), palette, "exact")
+    return np.where(smooth == IGNORED, ids, smooth)
+
+
+def filter_reason(picture: np.ndarray, ids: np.ndarray) -> str | None:
+    """Why the original's predict.py would leave a picture out, in its order of tests; None: it would not.
+
+    picture uint8 [H, W, 3], ids uint8 [H, W] in the anime classes. Its thresholds hold at 256 x 256 and are scaled
+    with the area. A picture without predicted background passes the first test (there 0/0 compared false).
+    """
+    background = ids == 4
+    if background.any() and (picture[background] > 127).all(axis=1).mean() < 0.6:
+        return "Black Background"
+    area = ids.size / 256**2
+    for class_id, least, reason in ((0, 32, "No Eye"), (1, 100, "No Face"), (2, 100, "No Hair")):
+        if (ids == class_id).sum() < least * area:
+            return reason
+    return None
+
+
+class SegPictures:
+    """The seg family's side of engine/folder.py. `maps` are class probabilities [C, H, W]."""
+
+    def __init__(self, opt: Any, args: Namespace):
+        self.palette = palette_of(opt.data.classes)
+        self.args = args
+        self.legend = list(zip(self.palette.names, self.palette.colors, strict=True))
+        self.extra_suffixes = ("_overlay.png",) if args.overlay else ()
+        if args.filter and opt.data.classes != "anime":
+            raise UserError("--filter: needs the anime classes; this checkpoint has others, leave it out", 2)
+        if args.median is not None and (args.median < 3 or args.median % 2 == 0):
+            raise UserError(f"--median {args.median}: expected an odd number of at least 3", 2)
+
+    def read(self, path: Path) -> np.ndarray:
+        return read_picture(path)
+
+    @staticmethod
+    def forward(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """uint8 [B, 3, H, W] -> probabilities [B, C, H, W]."""
+        return network(x.float() / 255).float().softmax(1)
+
+    def rejects(self, picture: np.ndarray, maps: torch.Tensor) -> str | None:
+        return filter_reason(picture, self._ids(maps)) if self.args.filter else None
+
+    def outputs(self, picture: np.ndarray, maps: torch.Tensor) -> dict[str, Image.Image]:
+        ids = self._ids(maps)
+        if self.args.median:
+            ids = median_labels(ids, self.palette, self.args.median)
+        colors = colorize(ids, self.palette)
+        if self.args.pairs:
+            made = {"": Image.fromarray(np.concatenate([picture, colors], axis=1))}
+        else:
+            made = {"": encode_label(ids, self.palette)}
+        if self.args.overlay:
+            made["_overlay.png"] = Image.fromarray(((picture.astype(np.uint16) + colors) // 2).astype(np.uint8))
+        return made
+
+    def _ids(self, maps: torch.Tensor) -> np.ndarray:
+        return maps.argmax(0).byte().numpy()
