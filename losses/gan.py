@@ -1,0 +1,43 @@
+"""Adversarial losses on logits: functions of the mode and of logits of any shape, to a float32 scalar.
+
+mode: bce (Goodfellow et al. 2014, arXiv:1406.2661, non-saturating), lsgan (Mao et al. 2017, arXiv:1611.04076,
+mean squares without the 1/2) or hinge (Lim & Ye 2017, arXiv:1705.02894).
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+MODES = ("bce", "lsgan", "hinge")
+
+
+def real_loss(mode: str, logits: Tensor) -> Tensor:
+    """D's term on real samples."""
+    assert mode in MODES, mode
+    logits = logits.float()
+    if mode == "bce":
+        return F.softplus(-logits).mean()
+    if mode == "lsgan":
+        return (logits - 1).square().mean()
+    return F.relu(1 - logits).mean()
+
+
+def fake_loss(mode: str, logits: Tensor) -> Tensor:
+    """D's term on fake samples."""
+    assert mode in MODES, mode
+    logits = logits.float()
+    if mode == "bce":
+        return F.softplus(logits).mean()
+    if mode == "lsgan":
+        return logits.square().mean()
+    return F.relu(1 + logits).mean()
+
+
+def generator_loss(mode: str, logits: Tensor) -> Tensor:
+    """G's term on D's logits of the fakes."""
+    assert mode in MODES, mode
+    logits = logits.float()
+    if mode == "bce":
+        return F.softplus(-logits).mean()
+    if mode == "lsgan":
+        return (logits - 1).square().mean()
+    return -logits.mean()

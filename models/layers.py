@@ -1,0 +1,195 @@
+"""Layers that the families share: spectral normalisation, convolutions, norms, sub-pixel conv, padding."""
+
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SPECTRAL_EPS = 1e-6
+
+
+def spectral_weight(weight: Tensor, u: Tensor, out_dim: int, write_back: bool) -> Tensor:
+    """W / sigma(W), sigma estimated by one power iteration (Miyato et al. 2018, arXiv:1802.05957, Alg. 1).
+
+    `out_dim` is the axis of the output channels, `u` [out] the left singular vector so far, overwritten if
+    `write_back`. As in the Chainer originals v is not kept and 1e-6 is added to the norms. u and v are
+    constants for backward, sigma a function of W; all in the parameters' precision, also under autocast.
+    """
+    with torch.autocast(weight.device.type, enabled=False):
+        matrix = weight.transpose(0, out_dim).flatten(1)
+        with torch.no_grad():
+            v = torch.mv(matrix.t(), u)
+            v = v / (torch.linalg.vector_norm(v) + SPECTRAL_EPS)
+        left = torch.mv(matrix, v)
+        with torch.no_grad():
+            new_u = left / (torch.linalg.vector_norm(left) + SPECTRAL_EPS)
+            if write_back:
+                u.copy_(new_u)
+        return weight / torch.dot(new_u, left)
+
+
+class SNConv2d(nn.Conv2d):
+    """nn.Conv2d with W / sigma(W). State: weight, bias, u [out channels].
+
+    In train mode each forward moves u, also under no_grad; in eval mode none does.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.register_buffer("u", torch.randn(self.out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,Cin,H,W] -> [B,Cout,H',W']."""
+        return self._conv_forward(x, spectral_weight(self.weight, self.u, 0, self.training), self.bias)
+
+
+class SNConvTranspose2d(nn.ConvTranspose2d):
+    """nn.ConvTranspose2d with W / sigma(W), W with the output channels as rows; otherwise as SNConv2d."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.register_buffer("u", torch.randn(self.out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,Cin,H,W] -> [B,Cout,H',W']."""
+        weight = spectral_weight(self.weight, self.u, 1, self.training)
+        return F.conv_transpose2d(
+            x, weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        )
+
+
+def he_init(layer: nn.Module) -> nn.Module:
+    """N(0, sqrt(2 / fan_in)) weights and zero biases (He et al. 2015, arXiv:1502.01852, Eq. 10).
+
+    fan_in is shape[1] * kernel area, as Chainer counts it, also for transposed convolutions.
+    """
+    fan_in = layer.weight[0].numel()
+    nn.init.normal_(layer.weight, 0.0, (2.0 / fan_in) ** 0.5)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def conv(
+    cin: int,
+    cout: int,
+    kernel: int,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    bias: bool = True,
+    conv_norm: str = "none",
+) -> nn.Conv2d:
+    """A He-initialised convolution; conv_norm: none | spectral."""
+    assert conv_norm in ("none", "spectral"), conv_norm
+    layer = SNConv2d if conv_norm == "spectral" else nn.Conv2d
+    return he_init(layer(cin, cout, kernel, stride, padding, dilation, bias=bias))
+
+
+def deconv(
+    cin: int,
+    cout: int,
+    kernel: int,
+    stride: int = 1,
+    padding: int = 0,
+    bias: bool = True,
+    conv_norm: str = "none",
+) -> nn.ConvTranspose2d:
+    """A He-initialised transposed convolution; conv_norm: none | spectral."""
+    assert conv_norm in ("none", "spectral"), conv_norm
+    layer = SNConvTranspose2d if conv_norm == "spectral" else nn.ConvTranspose2d
+    return he_init(layer(cin, cout, kernel, stride, padding, bias=bias))
+
+
+def _one_value(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """The norm of a single value: x - mean = 0, so y = bias. torch raises instead; Chainer defines it."""
+    zero = x - x
+    if weight is None:
+        return zero
+    return zero * weight.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """nn.BatchNorm2d that also trains on one value per channel (1x1 at batch 1): y = beta, variance 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,C,H,W] -> [B,C,H,W]."""
+        if not self.training or x.numel() > x.shape[1]:
+            return super().forward(x)
+        if self.track_running_stats:
+            with torch.no_grad():
+                self.running_mean.lerp_(x.flatten().to(self.running_mean.dtype), self.momentum)
+                self.running_var.mul_(1 - self.momentum)
+                self.num_batches_tracked.add_(1)
+        return _one_value(x, self.weight, self.bias)
+
+
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """nn.InstanceNorm2d that also accepts 1x1 maps (y = beta)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,C,H,W] -> [B,C,H,W]."""
+        if x.shape[2] * x.shape[3] > 1:
+            return super().forward(x)
+        return _one_value(x, self.weight, self.bias)
+
+
+def norm_layer(kind: str, channels: int, eps: float = 1e-5, affine: bool = True) -> nn.Module:
+    """kind: batch (momentum 0.1) | instance (no running statistics) | none."""
+    assert kind in ("batch", "instance", "none"), kind
+    if kind == "batch":
+        return BatchNorm2d(channels, eps=eps, momentum=0.1, affine=affine)
+    if kind == "instance":
+        return InstanceNorm2d(channels, eps=eps, affine=affine)
+    return nn.Identity()
+
+
+class SubPixelConv(nn.Module):
+    """3x3 conv to factor^2 * cout channels, then pixel_shuffle (Shi et al. 2016, arXiv:1609.05158, Eq. 4)."""
+
+    def __init__(self, cin: int, cout: int, factor: int = 2, conv_norm: str = "none"):
+        super().__init__()
+        self.factor = factor
+        self.conv = conv(cin, cout * factor**2, 3, padding=1, conv_norm=conv_norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,Cin,H,W] -> [B,Cout,factor*H,factor*W]."""
+        return F.pixel_shuffle(self.conv(x), self.factor)
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
+    """Repeat the last row and column until H and W are multiples of `multiple`.
+
+    x [B,C,H,W] -> (padded, (H, W)); crop the network's output back by `[..., :H, :W]`.
+    """
+    height, width = x.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    if bottom or right:
+        x = F.pad(x, (0, right, 0, bottom), mode="replicate")
+    return x, (height, width)
+
+
+@contextmanager
+def batch_statistics(module: nn.Module):
+    """Inside, batch norms normalise by the current batch's statistics and leave the running ones as they are.
+
+    Everything else keeps its mode (dropout and power iterations stay in eval), so does a batch norm that its
+    network keeps frozen in train mode.
+    """
+    modes = [(m, m.training) for m in module.modules()]
+    module.train()  # lets a network that freezes some of its norms (models/resnet.py) have its say
+    norms = [
+        m for m, _ in modes if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training and m.track_running_stats
+    ]
+    for m, mode in modes:
+        m.training = mode
+    for m in norms:
+        m.training, m.track_running_stats = True, False
+    try:
+        yield
+    finally:
+        for m in norms:
+            m.track_running_stats = True
+        for m, mode in modes:
+            m.training = mode

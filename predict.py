@@ -1,0 +1,98 @@
+"""Predict from folder to folder with a trained network.
+
+    python predict.py --weights RUN --input FOLDER --output FOLDER
+
+W is a run folder (its best checkpoint, else its newest) or a checkpoint file; the family and its options come from it.
+"""
+
+import argparse
+import contextlib
+from pathlib import Path
+
+import torch
+
+from data import seg_io
+from engine import checkpoint
+from engine.errors import UserError, door
+from engine.folder import Network, find_jobs, predict_folder
+from engine.gallery import write_gallery, write_sheet
+from engine.run import autocast, choose_device
+from models import build
+from models.layers import batch_statistics
+from options.load import from_dict
+from options.seg import SegOptions
+
+# family: options, the network that predicts, its pictures
+FAMILIES = {"seg": (SegOptions, build.seg_generator, seg_io.SegPictures)}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", required=True, metavar="W", help="a run folder or a checkpoint file")
+    parser.add_argument("--input", required=True, type=Path, help="a picture or a folder (with its sub-folders)")
+    parser.add_argument("--output", required=True, type=Path, help="the folder for the results: the same names, as PNG")
+    parser.add_argument(
+        "--fit",
+        choices=("pad", "crop", "stretch", "tile"),
+        default="pad",
+        help="how a picture meets the network's size: pad (default), crop, stretch, or tile (windows at native scale)",
+    )
+    parser.add_argument("--batch", type=int, default=8, help="pictures at once (default 8)")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument("--norm-stats", choices=("running", "batch"), help="overrides the run's sample.norm_stats")
+    parser.add_argument("--limit", type=int, help="only the first N pictures")
+    parser.add_argument("--overwrite", action="store_true", help="predict again what is already there")
+    parser.add_argument("--pairs", action="store_true", help="write input|output side by side")
+    parser.add_argument("--gallery", action="store_true", help="also write index.html: every input beside its output")
+    parser.add_argument("--grid", action="store_true", help="also write grid.png: one sheet of inputs and outputs")
+    seg_io.add_arguments(parser)
+    args = parser.parse_args()
+    for name in ("batch", "limit"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name} {value}: expected a whole number of at least 1")
+    return args
+
+
+def load_network(weights: str, device: torch.device):
+    """(network in eval mode, its options, the family's pictures class) of a run folder or checkpoint."""
+    path = checkpoint.find(weights)
+    content = checkpoint.load(path)
+    if content["family"] not in FAMILIES:
+        raise UserError(f"{path}: family {content['family']}: this program knows {', '.join(FAMILIES)}; update it")
+    options, build_network, pictures = FAMILIES[content["family"]]
+    opt = from_dict(options, content["options"], str(path))
+    network = build_network(opt, download=False)
+    checkpoint.load_network(network, content["G_ema"], path)
+    print(f"{path}: {content['family']}, step {content['step']}, {build.millions(network)} parameters")
+    return network.to(device).eval(), opt, pictures
+
+
+def main() -> None:
+    args = arguments()
+    device = choose_device(args.device)
+    network, opt, family_pictures = load_network(args.weights, device)
+    pictures = family_pictures(opt, args)
+    jobs = find_jobs(args.input, args.output, pictures.extra_suffixes, args.limit)
+    batch_norm = (args.norm_stats or opt.sample.norm_stats) == "batch"
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        statistics = batch_statistics(network) if batch_norm else contextlib.nullcontext()
+        with torch.inference_mode(), autocast(device, args.precision), statistics:
+            return pictures.forward(network, x)
+
+    batch = 1 if batch_norm else args.batch  # by its own statistics: every picture alone
+    report = predict_folder(jobs, pictures, Network(forward, opt.data.size, args.fit, batch, device), args.overwrite)
+    shown = [(job.source, job.target) for job in jobs if job.target.is_file()]
+    if args.gallery and shown:
+        print(f"gallery: {write_gallery(args.output, shown, f'{args.input.name} by {args.weights}', pictures.legend)}")
+    if args.grid and shown:
+        write_sheet(args.output / "grid.png", shown)
+    print(f"{report.summary()} -> {args.output}")
+    if report.failed:
+        raise UserError("these could not be read:\n  " + "\n  ".join(report.failed))
+
+
+if __name__ == "__main__":
+    door(main)

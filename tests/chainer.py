@@ -1,0 +1,173 @@
+"""The Chainer originals' seg parameter files as state dicts of our networks.
+
+A file's key is PATH/LEAF: PATH names a layer (with a trailing /c where the spectral hook wraps it), LEAF one
+of its arrays. The tables below map PATH to our module; a path that no table names is an error.
+"""
+
+import zlib
+
+import numpy as np
+import torch
+
+LEAVES = {
+    "W": "weight",
+    "b": "bias",
+    "W_u": "u",
+    "gamma": "weight",
+    "beta": "bias",
+    "avg_mean": "running_mean",
+    "avg_var": "running_var",
+    "N": "num_batches_tracked",
+}
+
+ASPP = {
+    "x1": "convs.0",
+    "x1_bn": "norms.0",
+    "x3_small": "convs.1",
+    "x3_small_bn": "norms.1",
+    "x3_middle": "convs.2",
+    "x3_middle_bn": "norms.2",
+    "x3_large": "convs.3",
+    "x3_large_bn": "norms.3",
+    "sum_func": "fuse",
+}
+
+BOTTLENECK = {
+    "conv1": "conv1",
+    "bn1": "bn1",
+    "conv2": "conv2",
+    "bn2": "bn2",
+    "conv3": "conv3",
+    "bn3": "bn3",
+    "conv4": "downsample.0",
+    "bn4": "downsample.1",
+}
+
+RESNET101_BLOCKS = {
+    "res2/a": "layer1.0",
+    "res2/b1": "layer1.1",
+    "res2/b2": "layer1.2",
+    "res3/a": "layer2.0",
+    "res3/b1": "layer2.1",
+    "res3/b2": "layer2.2",
+    "res3/b3": "layer2.3",
+}
+
+
+def _nested(table: dict[str, str], path: str, module: str) -> dict[str, str]:
+    return {f"{path}/{key}": f"{module}.{value}" for key, value in table.items()}
+
+
+RESNET_DEEPLAB = {
+    "resnet101/conv1": "encoder.body.conv1",
+    "resnet101/bn1": "encoder.body.bn1",
+    "c1": "atrous1",
+    "norm1": "norm1",
+    "c2": "atrous2",
+    "norm2": "norm2",
+    "up1/c": "up1.conv",
+    "up2/c": "up2.conv",
+    "up3/c": "up3.conv",
+    "to_class": "to_class",
+    **_nested(ASPP, "aspp", "aspp"),
+}
+for _path, _module in RESNET101_BLOCKS.items():
+    RESNET_DEEPLAB |= _nested(BOTTLENECK, f"resnet101/{_path}", f"encoder.body.{_module}")
+
+DILATED_FCN = {
+    "c1": "conv1",
+    "norm1": "norm1",
+    "c2": "conv2",
+    "norm2": "norm2",
+    "c3": "conv3",
+    "norm3": "norm3",
+    "a1": "atrous1",
+    "norm4": "norm4",
+    "a2": "atrous2",
+    "norm5": "norm5",
+    "up1/c": "up1.conv",
+    "up2/c": "up2.conv",
+    "to_class": "to_class",
+    **_nested(ASPP, "aspp", "aspp"),
+}
+
+UNET = {
+    "e1": "down1",
+    "e1_bn": "down_norm1",
+    "e2": "down2",
+    "e2_bn": "down_norm2",
+    "e3": "down3",
+    "e3_bn": "down_norm3",
+    "e4": "down4",
+    "e4_bn": "down_norm4",
+    "e5": "down5",
+    "e5_bn": "down_norm5",
+    "d1": "up1",
+    "d1_bn": "up_norm1",
+    "d2": "up2",
+    "d2_bn": "up_norm2",
+    "d3": "up3",
+    "d3_bn": "up_norm3",
+    "d4": "up4",
+    "d4_bn": "up_norm4",
+    "to_class": "to_class",
+}
+
+FCN = {
+    "c1": "conv1",
+    "c2": "conv2",
+    "c2_norm": "norm2",
+    "c3": "conv3",
+    "c3_norm": "norm3",
+    "c4": "conv4",
+    "c4_norm": "norm4",
+    "c5": "conv5",
+    "upscale": "upscale",
+}
+
+# Modules whose output channels go through depth2space (F.pixel_shuffle has them in another order).
+SUB_PIXEL = {"up1.conv", "up2.conv", "up3.conv"}
+# Layers that the original's file holds although its network never runs them.
+UNUSED = ("resnet101/res4/", "resnet101/res5/", "resnet101/fc6/")
+
+
+def pixel_shuffle_order(array: np.ndarray, factor: int = 2) -> np.ndarray:
+    """Output channels (axis 0) from depth2space's order (ry, rx, c) to pixel_shuffle's (c, ry, rx)."""
+    return array.reshape(factor**2, -1, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
+
+
+def state_dict(arrays: dict[str, np.ndarray], table: dict[str, str]) -> dict[str, torch.Tensor]:
+    """Chainer arrays under our keys. KeyError for a key that neither `table` nor UNUSED names."""
+    state = {}
+    for key, array in arrays.items():
+        if key.startswith(UNUSED):
+            continue
+        path, leaf = key.rsplit("/", 1)
+        module = table[path if path in table else path.removesuffix("/c")]
+        array = np.asarray(array)
+        if module in SUB_PIXEL:
+            array = pixel_shuffle_order(array)
+        state[f"{module}.{LEAVES[leaf]}"] = torch.from_numpy(array.copy())
+    return state
+
+
+def load(module: torch.nn.Module, arrays: dict[str, np.ndarray], table: dict[str, str]) -> torch.nn.Module:
+    """Load a complete Chainer file: every key of the file and of the module must be met."""
+    module.load_state_dict(state_dict(arrays, table), strict=True)
+    return module
+
+
+def formula_array(key: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The weights that the reference run generated from a parameter's name instead of storing them."""
+    n = np.random.RandomState(zlib.crc32(key.encode("ascii"))).standard_normal(size=shape)
+    leaf = key.rsplit("/", 1)[1]
+    if leaf == "W":
+        n = n * np.sqrt(2 / np.prod(shape[1:])) if len(shape) == 4 else 0.01 * n
+    value = {
+        "b": lambda: 0.05 * n,
+        "gamma": lambda: 1 + 0.1 * n,
+        "beta": lambda: 0.1 * n,
+        "avg_mean": lambda: np.zeros(shape),
+        "avg_var": lambda: np.ones(shape),
+    }.get(leaf, lambda: n)()
+    return value.astype(np.float32)

@@ -1,0 +1,201 @@
+"""Train semi-supervised segmentation: Hung et al. 2018, "Adversarial Learning for Semi-Supervised Semantic
+Segmentation", arXiv:1802.07934.
+
+    python train_seg.py [options/FILE.yaml] [key=value ...]
+
+The same command resumes a stopped run. Names as in the paper: G (its S) segments a picture x, D tells label maps y
+from predictions p, pixel by pixel; u are pictures without labels.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from data.loader import batches, in_order
+from data.palette import colorize
+from data.seg import palette_of, seg_data
+from engine.ema import EMA
+from engine.errors import door
+from engine.metrics import confusion_matrix, seg_metrics
+from engine.run import Run
+from engine.schedule import adam, poly, set_lr
+from losses.gan import fake_loss, generator_loss, real_loss
+from losses.segmentation import (
+    IGNORED,
+    cross_entropy,
+    dice_loss,
+    focal_loss,
+    lovasz_softmax,
+    one_hot,
+    self_taught_loss,
+)
+from models import build
+from options.common import with_steps
+from options.load import command_line
+from options.seg import DEFAULT_FILE, SegOptions
+
+
+def labeled_losses(G: nn.Module, D: nn.Module | None, x: Tensor, y: Tensor, loss) -> dict[str, Tensor]:
+    """The terms of a labelled batch. One forward of D serves both networks.
+
+    x [B, 3, H, W] in [0, 1], y [B, H, W] ids with 255 ignored; `loss`: SegLossOptions; D None: supervised only.
+    """
+    log_p = F.log_softmax(G(x).float(), 1)
+    weight = None if loss.class_weights is None else torch.tensor(loss.class_weights, device=x.device)
+    terms = {"ce": cross_entropy(log_p, y, weight, loss.ce_mean)}  # Eq. 3
+    for name, term in (("dice", dice_loss), ("focal", focal_loss), ("lovasz", lovasz_softmax)):
+        if getattr(loss, name):
+            terms[name] = term(log_p, y)
+    if D is not None:
+        real = D(one_hot(y, log_p.shape[1]))
+        fake = D(log_p.exp() * (y != IGNORED).unsqueeze(1))  # ignored pixels are empty in both
+        terms["D"] = 0.5 * (real_loss(loss.gan, real) + fake_loss(loss.gan, fake))  # Eq. 1
+        terms["adv"] = generator_loss(loss.gan, fake)  # Eq. 4
+    return terms
+
+
+def unlabeled_losses(G: nn.Module, D: nn.Module, u: Tensor, loss) -> dict[str, Tensor]:
+    """The terms of an unlabelled batch u [B, 3, H, W] in [0, 1]."""
+    log_p = F.log_softmax(G(u).float(), 1)
+    confidence = D(log_p.exp())
+    return {
+        "semi_adv": generator_loss(loss.gan, confidence),  # Eq. 4
+        "semi_st": self_taught_loss(log_p, confidence, loss.semi_threshold, loss.ce_mean),  # Eq. 5
+    }
+
+
+def parameter_groups(G: nn.Module, backbone_factor: float) -> list[dict]:
+    """G's parameters that learn, the encoder's (if it has one) at `backbone_factor` times the rate."""
+    named = [(name, p) for name, p in G.named_parameters() if p.requires_grad]
+    return [
+        {"params": [p for name, p in named if not name.startswith("encoder.")]},
+        {"params": [p for name, p in named if name.startswith("encoder.")], "factor": backbone_factor},
+    ]
+
+
+@torch.no_grad()
+def validate(run: Run, G: nn.Module, pictures: Iterable, names: tuple[str, ...]) -> dict[str, float]:
+    """mIoU, pixel accuracy and IoU per class over batches (x, y)."""
+    matrix = torch.zeros(len(names), len(names), dtype=torch.int64)
+    for x, y in pictures:
+        with run.autocast():
+            predicted = G(x.to(run.device).float() / 255).argmax(1)
+        matrix += confusion_matrix(predicted.cpu(), y, len(names))
+    return seg_metrics(matrix, names)
+
+
+@torch.no_grad()
+def sample_rows(run: Run, G: nn.Module, pictures: list, palette) -> list[list[np.ndarray]]:
+    """Rows picture | label (white where there is none) | prediction."""
+    rows = []
+    for item in pictures:
+        x, y = item if isinstance(item, tuple) else (item, None)
+        with run.autocast():
+            predicted = G(x[None].to(run.device).float() / 255).argmax(1)[0].byte().cpu().numpy()
+        picture = x.permute(1, 2, 0).numpy()
+        label = np.full_like(picture, 255) if y is None else colorize(y.numpy(), palette)
+        rows.append([picture, label, colorize(predicted, palette)])
+    return rows
+
+
+def train(opt: SegOptions) -> None:
+    run = Run(opt.run)
+
+    # ---- networks
+    G = build.seg_generator(opt).to(run.device)
+    D = build.seg_discriminator(opt).to(run.device)
+    G_ema = EMA(G, opt.ema.half_life, opt.ema.ramp_up)
+    G_opt = adam(
+        parameter_groups(G, opt.optim.backbone_factor), opt.optim.g_lr, opt.optim.g_betas, opt.optim.weight_decay
+    )
+    D_opt = adam(D.parameters(), opt.optim.d_lr, opt.optim.d_betas)
+    G_params = [p for p in G.parameters() if p.requires_grad]
+    D_params = list(D.parameters())
+    run.compile(G, D)
+
+    # ---- data
+    labeled, val, unlabeled, palette = seg_data(opt)
+    opt = with_steps(opt, len(labeled))
+    data, loss = opt.data, opt.loss
+    adversarial = loss.adv > 0 or (unlabeled is not None and loss.semi_adv + loss.semi_st > 0)
+    semi = unlabeled is not None and loss.semi_adv + loss.semi_st > 0
+    run.start(opt, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
+    pin = run.device.type == "cuda"
+    stream = dict(seed=opt.run.seed, workers=data.workers, pin=pin)
+    xy = batches(labeled, data.batch, stream=0, start=run.step, **stream)
+    us = batches(unlabeled, data.batch, stream=1, start=max(0, run.step - loss.semi_start), **stream) if semi else None
+    shown = [
+        source.item(i, np.random.default_rng(i))
+        for source in (labeled, val, unlabeled)
+        if source
+        for i in range(min(2, len(source)))
+    ]
+    if run.step == 0:
+        run.grid([[(item[0] if isinstance(item, tuple) else item).permute(1, 2, 0).numpy() for item in shown]], "real")
+
+    # ---- loop
+    while run.running():
+        x, y = (part.to(run.device, non_blocking=True) for part in next(xy))
+        x, y = x.float() / 255, y.long()
+        run.reseed()
+        lr_factor = poly(run.step / run.steps, opt.optim.poly_start, opt.optim.poly_power)
+        set_lr(G_opt, opt.optim.g_lr * lr_factor)
+        set_lr(D_opt, opt.optim.d_lr * lr_factor)
+
+        # ---- D and G step on labelled pictures, from one forward: D's Eq. 1, G's Eq. 2 without its last term
+        G_opt.zero_grad()
+        D_opt.zero_grad()
+        with run.autocast():
+            terms = labeled_losses(G, D if adversarial else None, x, y, loss)
+        if adversarial:
+            terms["D"].backward(inputs=D_params, retain_graph=True)
+        loss_G = terms["ce"] + sum(
+            getattr(loss, name) * terms[name] for name in ("adv", "dice", "focal", "lovasz") if name in terms
+        )
+        loss_G.backward(inputs=G_params)
+        run.average(G)
+        G_opt.step()
+        if adversarial:
+            run.average(D)
+            D_opt.step()
+
+        # ---- G step on unlabelled pictures: the rest of Eq. 2
+        if semi and run.step >= loss.semi_start:
+            u = next(us).to(run.device, non_blocking=True).float() / 255
+            G_opt.zero_grad()
+            with run.autocast():
+                terms |= unlabeled_losses(G, D, u, loss)
+            semi_loss = loss.semi_adv * terms["semi_adv"] + loss.semi_st * terms["semi_st"]
+            semi_loss.backward(inputs=G_params)
+            run.average(G)
+            G_opt.step()
+
+        # ---- average, log, look, validate, save
+        run.step += 1
+        G_ema.update(G, run.step, data.batch)
+        run.log(**terms, lr=G_opt.param_groups[0]["lr"])
+        if run.due(opt.run.sample_every):
+            run.grid(sample_rows(run, G_ema.module, shown, palette))
+        if run.due(opt.run.eval_every) and len(val):
+            pictures = in_order(val, 1 if data.size == "native" else data.batch, data.workers)
+            run.validated(**validate(run, G_ema.module, pictures, palette.names))
+        if run.due(opt.run.save_every):
+            run.save()
+    run.finish()
+
+
+def main() -> None:
+    opt, dry_run = command_line(SegOptions, DEFAULT_FILE, __doc__)
+    if dry_run:
+        print(f"G: {build.millions(build.seg_generator(opt, download=False))} parameters")
+        print(f"D: {build.millions(build.seg_discriminator(opt))} parameters")
+        palette_of(opt.data.classes)
+    else:
+        train(opt)
+
+
+if __name__ == "__main__":
+    door(main)
