@@ -13,10 +13,10 @@ import torch
 
 from data import seg_io
 from engine import checkpoint
+from engine.device import autocast, choose_device
 from engine.errors import UserError, door
 from engine.folder import Network, find_jobs, predict_folder
 from engine.gallery import write_gallery, write_sheet
-from engine.run import autocast, choose_device
 from models import build
 from models.layers import batch_statistics
 from options.load import from_dict

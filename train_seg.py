@@ -178,10 +178,12 @@ def train(opt: SegOptions) -> None:
         G_ema.update(G, run.step, data.batch)
         run.log(**terms, lr=G_opt.param_groups[0]["lr"])
         if run.due(opt.run.sample_every):
-            run.grid(sample_rows(run, G_ema.module, shown, palette))
+            with G_ema.evaluating() as G_mean:
+                run.grid(sample_rows(run, G_mean, shown, palette))
         if run.due(opt.run.eval_every) and len(val):
             pictures = in_order(val, 1 if data.size == "native" else data.batch, data.workers)
-            run.validated(**validate(run, G_ema.module, pictures, palette.names))
+            with G_ema.evaluating() as G_mean:
+                run.validated(**validate(run, G_mean, pictures, palette.names))
         if run.due(opt.run.save_every):
             run.save()
     run.finish()

@@ -28,7 +28,7 @@ class _Drawn(Dataset):
 
 
 class _Order:
-    """Batches of (position, index): a fresh permutation for every pass; a last, partial batch is filled from the next."""
+    """Batches of (position, index): every pass a fresh permutation; a partial batch is filled from the next pass."""
 
     def __init__(self, count: int, batch: int, seed: tuple[int, ...], start: int):
         self.count, self.batch, self.seed, self.start = count, batch, seed, start

@@ -117,6 +117,20 @@ def load_network(network: torch.nn.Module, state: dict[str, torch.Tensor], sourc
     network.load_state_dict(state)
 
 
+def load_what_fits(network: torch.nn.Module, state: dict[str, torch.Tensor]) -> str:
+    """Load the tensors whose names and shapes agree; says how many, and which are left as they were or frozen."""
+    own = network.state_dict()
+    fits = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    network.load_state_dict(fits, strict=False)
+    words = [f"{len(fits)} of {len(own)} tensors"]
+    left = [key for key in own if key not in fits]
+    frozen = [key for key, p in network.named_parameters() if not p.requires_grad]
+    for what, keys in (("from scratch", left), ("frozen", frozen)):
+        if keys:
+            words.append(f"{what}: {', '.join(keys[:8])}" + (f" and {len(keys) - 8} more" if len(keys) > 8 else ""))
+    return "; ".join(words)
+
+
 def first_nonfinite(content: dict[str, Any], prefix: str = "") -> str | None:
     """The name of a tensor in nested dicts and lists that holds a NaN or an infinity."""
     for key, value in content.items():

@@ -1,34 +1,45 @@
 """Exponential moving average of a network's weights."""
 
+import contextlib
 import copy
+from collections.abc import Iterator
 
 import torch
 from torch import nn
 
 
 class EMA:
-    """The averaged copy `module` of a network, in eval mode.
+    """The averaged copy `module` of a network; with a half-life of 0 the network itself.
 
     The half-life is counted in images, so that it does not depend on the batch, and ramps up with the images seen
     (Karras et al. 2020, arXiv:2006.06676, Appendix B). Buffers are copied, not averaged.
     """
 
     def __init__(self, network: nn.Module, half_life: float, ramp_up: float = 0.05):
-        self.module = copy.deepcopy(network).eval().requires_grad_(False)
+        self.module = copy.deepcopy(network).requires_grad_(False) if half_life else network
         self.half_life = half_life
         self.ramp_up = ramp_up
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int, batch: int) -> None:
         """After optimiser step number `step` (from 1) of `batch` images."""
+        if not self.half_life:
+            return
         half_life = min(self.half_life, step * batch * self.ramp_up) if self.ramp_up else self.half_life
-        beta = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
+        beta = 0.5 ** (batch / half_life)
         torch._foreach_lerp_(list(self.module.parameters()), list(network.parameters()), 1 - beta)
         for mine, live in zip(self.module.buffers(), network.buffers(), strict=True):
             mine.copy_(live)
 
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[nn.Module]:
+        """The averaged network in eval mode; afterwards in the mode that it was in."""
+        training = self.module.training
+        self.module.eval()
+        try:
+            yield self.module
+        finally:
+            self.module.train(training)
+
     def state_dict(self) -> dict:
         return self.module.state_dict()
-
-    def load_state_dict(self, state: dict, strict: bool = True):
-        return self.module.load_state_dict(state, strict)

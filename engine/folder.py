@@ -1,4 +1,4 @@
-"""Prediction from folder to folder: which files, in which batches, what failed. A family reads and writes its pictures."""
+"""Prediction from folder to folder: which files, in which batches, what failed. The family reads and writes."""
 
 import os
 import sys

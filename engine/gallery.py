@@ -5,6 +5,7 @@ import html
 import io
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -18,7 +19,8 @@ main{display:grid;grid-template-columns:repeat(auto-fill,minmax(360px,1fr));gap:
 figure{margin:0;padding:10px;background:#fff;border-radius:8px;box-shadow:0 1px 4px #0002}
 figure img{width:48%;image-rendering:auto;vertical-align:top;border-radius:4px}
 figcaption{margin-top:6px;color:#555;overflow-wrap:anywhere}
-.legend span{display:inline-block;margin-right:14px}.legend i{display:inline-block;width:12px;height:12px;margin-right:5px}"""
+.legend span{display:inline-block;margin-right:14px}
+.legend i{display:inline-block;width:12px;height:12px;margin-right:5px}"""
 
 
 def write_gallery(
@@ -41,13 +43,12 @@ def write_gallery(
 
 
 def _figure(folder: Path, source: Path, output: Path) -> str:
-    link = html.escape(
-        Path(os.path.relpath(output, folder)).as_posix().replace("%", "%25").replace("#", "%23").replace("?", "%3F")
-    )
+    link = html.escape(quote(Path(os.path.relpath(output, folder)).as_posix()))
     name = html.escape(output.relative_to(folder).with_suffix("").as_posix())
     return (
         f'<figure><img src="{_thumbnail(source)}" alt="input {name}" loading=lazy> '
-        f'<a href="{link}"><img src="{link}" alt="output {name}" loading=lazy></a><figcaption>{name}</figcaption></figure>'
+        f'<a href="{link}"><img src="{link}" alt="output {name}" loading=lazy></a>'
+        f"<figcaption>{name}</figcaption></figure>"
     )
 
 

@@ -13,7 +13,7 @@ def confusion_matrix(predicted: Tensor, y: Tensor, classes: int) -> Tensor:
 
 
 def seg_metrics(matrix: Tensor, names: tuple[str, ...]) -> dict[str, float]:
-    """miou, pixel_accuracy and iou/NAME per class; a class in neither labels nor predictions is NaN, left out of the mean."""
+    """miou, pixel_accuracy and iou/NAME; a class in neither labels nor predictions is NaN, left out of the mean."""
     matrix = matrix.double()
     hits = matrix.diagonal()
     iou = hits / (matrix.sum(0) + matrix.sum(1) - hits)  # 0/0: NaN

@@ -19,30 +19,10 @@ from torch import nn
 from tqdm import tqdm
 
 from engine import checkpoint
+from engine.device import autocast, choose_device, note_emulated_bf16
 from engine.errors import UserError, cannot_write
 from engine.logs import Logs
 from options.load import changes, to_dict
-
-
-def choose_device(name: str) -> torch.device:
-    """The torch device of `run.device`; auto takes cuda, else mps, else cpu."""
-    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = next(device for device in ("cuda", "mps", "cpu") if has[device])
-    if not has[name]:
-        raise UserError(f"run.device={name}: this machine's torch has none; use run.device=auto or cpu", 2)
-    return torch.device(name)
-
-
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
-    """bf16 autocast, or nothing for fp32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def _bf16_is_emulated(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return not torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 class Run:
@@ -65,8 +45,8 @@ class Run:
         self._terms: dict[str, torch.Tensor | float] = {}
         self._saved_step: int | None = None
         self._signal: int | None = None
-        if opt.precision == "bf16" and _bf16_is_emulated(self.device):
-            print(f"note: run.precision=bf16: {self.device.type} here only emulates bf16; fp32 may be faster")
+        if opt.precision == "bf16":
+            note_emulated_bf16(self.device)
         self.seed_all(opt.seed)  # initial weights
 
     # ---- randomness and precision
@@ -176,16 +156,8 @@ class Run:
         for name, part in self.parts.items():
             if isinstance(part, torch.optim.Optimizer):
                 continue
-            network, state = getattr(part, "module", part), content.get(name, {})
-            own = network.state_dict()
-            fits = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
-            network.load_state_dict(fits, strict=False)
-            left = [key for key in own if key not in fits]
-            listed = f"; from scratch: {', '.join(left[:8])}{', ...' if len(left) > 8 else ''}" if left else ""
-            print(f"run.init_from={path}: {name}: {len(fits)} of {len(own)} tensors{listed}")
-            frozen = [key for key, p in network.named_parameters() if not p.requires_grad]
-            if frozen and isinstance(part, nn.Module):
-                print(f"run.init_from={path}: {name}: {len(frozen)} frozen ({', '.join(frozen[:4])}, ...)")
+            report = checkpoint.load_what_fits(getattr(part, "module", part), content.get(name, {}))
+            print(f"run.init_from={path}: {name}: {report}")
 
     def _write_options(self) -> None:
         path = self.folder / "options.yaml"

@@ -1,4 +1,4 @@
-"""The strict options loader: defaults < YAML < key=value; a mistake is one line naming source, key, value and remedy."""
+"""The strict options loader: defaults < YAML < key=value; a mistake is one line: source, key, value, remedy."""
 
 import dataclasses
 import difflib

@@ -1,0 +1,32 @@
+"""Where and how precisely the networks run."""
+
+import contextlib
+
+import torch
+
+from engine.errors import UserError
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of `run.device`; auto takes cuda, else mps, else cpu."""
+    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if has[device])
+    if not has[name]:
+        raise UserError(f"run.device={name}: this machine's torch has none; use run.device=auto or cpu", 2)
+    return torch.device(name)
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """bf16 autocast, or nothing for fp32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def note_emulated_bf16(device: torch.device) -> None:
+    """Say so when bf16 is asked of a device that computes it in fp32."""
+    if device.type == "cuda":
+        emulated = not torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        emulated = device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if emulated:
+        print(f"note: run.precision=bf16: this {device.type} only emulates bf16; fp32 may be faster")

@@ -1,0 +1,44 @@
+"""Shared by the tests: a tiny drawn data set, and tiny options on it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.sample import make_drawn_set
+from options.load import load
+from options.seg import DEFAULT_FILE, SegOptions
+
+torch.set_num_threads(1)  # tiny networks: threads cost more than they bring, above all when tests run side by side
+
+TINY = """
+    run.device=cpu run.steps=6 run.log_every=1 run.sample_every=0 run.save_every=2 run.eval_every=0
+    data.size=32 data.batch=2 data.workers=0 data.augment=mirror,gamma
+    model.generator=unet model.width=4 model.d_width=4
+    loss.semi_start=2 optim.g_lr=1e-3 ema.half_life=20
+""".split()  # noqa: SIM905
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory) -> Path:
+    """6 labelled, 4 unlabelled and 3 validation characters at 32x32."""
+    return make_drawn_set(tmp_path_factory.mktemp("data") / "drawn", labeled=6, unlabeled=4, val=3, size=32)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATELIER_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def tiny(drawn, tmp_path):
+    """Options of a tiny seg run: tiny("NAME", "key=value", ...); its folder is tmp_path/NAME."""
+
+    def make(name: str, *words: str) -> SegOptions:
+        return load(SegOptions, tiny_words(drawn, tmp_path / name, *words), DEFAULT_FILE)
+
+    return make
+
+
+def tiny_words(drawn: Path, folder: Path, *words: str) -> list[str]:
+    return [*TINY, f"data.root={drawn}", f"data.unlabeled={drawn / 'unlabeled'}", f"run.dir={folder}", *words]

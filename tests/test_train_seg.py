@@ -1,0 +1,306 @@
+"""train_seg.py: exact resume, the original's first iteration, real options, overfitting, bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import chainer
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_words
+from PIL import Image
+from torch import nn
+
+from engine import checkpoint
+from engine.errors import UserError
+from losses.segmentation import cross_entropy
+from models.seg_discriminator import FCNDiscriminator
+from models.seg_fcn import DilatedFCN
+from options.load import load
+from options.seg import DEFAULT_FILE, SegOptions
+from train_seg import labeled_losses, main, train, unlabeled_losses
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared/fixtures/seg/train"
+
+
+def final(folder: Path) -> dict:
+    return checkpoint.load(checkpoint.steps(folder)[-1], "seg")
+
+
+def equal(a, b) -> bool:
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def same_training(a: dict, b: dict) -> bool:
+    return all(equal(a[key], b[key]) for key in ("step", "best", "G", "D", "G_ema", "G_opt", "D_opt"))
+
+
+# ---- exact resume
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_stopped_and_resumed_equals_one_that_never_stopped(tiny, tmp_path, precision):
+    words = [f"run.precision={precision}", "run.eval_every=2", "run.keep_best=miou,max", "run.sample_every=3"]
+    train(tiny("whole", *words))
+    train(tiny("cut", *words, "run.steps=4"))
+    # poly decay and the semi-supervised start depend on run.steps, so stop a run of 6 steps, not one of 4
+    for path in (tmp_path / "cut" / "checkpoints").iterdir():
+        path.unlink()
+    half = tmp_path / "whole" / "checkpoints" / "step_00000004.pt"
+    (tmp_path / "cut" / "checkpoints" / half.name).write_bytes(half.read_bytes())
+    train(tiny("cut", *words, "data.workers=2"))
+    assert same_training(final(tmp_path / "whole"), final(tmp_path / "cut"))
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").open()]
+    terms = [line for line in lines if "ce" in line]
+    assert [line["step"] for line in terms] == [1, 2, 3, 4, 5, 6]
+    assert all({"ce", "D", "adv", "lr", "images_per_s"} <= line.keys() for line in terms)
+    assert [("semi_st" in line) for line in terms] == [False, False, True, True, True, True]
+    assert [line["step"] for line in lines if "miou" in line] == [2, 4, 6]
+    samples = sorted(path.name for path in (tmp_path / "whole" / "samples").iterdir())
+    assert samples == ["index.html", "real.png", "step_00000003.png", "step_00000006.png"]
+
+
+def test_kill_minus_nine_and_the_same_command(drawn, tmp_path):
+    words = tiny_words(drawn, tmp_path / "killed", "run.steps=60", "data.workers=2", "run.save_every=5")
+    command = [sys.executable, ROOT / "train_seg.py", *words]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}  # as many threads as here: sums are taken in the same order
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path, env=env)
+    deadline = time.monotonic() + 120
+    while not checkpoint.steps(tmp_path / "killed") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert checkpoint.steps(tmp_path / "killed"), process.stdout.read()
+    train(load(SegOptions, words, DEFAULT_FILE))
+    whole = tiny_words(drawn, tmp_path / "whole", "run.steps=60", "run.save_every=5")
+    train(load(SegOptions, whole, DEFAULT_FILE))
+    assert same_training(final(tmp_path / "killed"), final(tmp_path / "whole"))
+
+
+# ---- the original's first iteration (NOTES.md, seg/train)
+
+
+class Half(nn.Module):
+    """The original's dilated FCN ends at half resolution."""
+
+    def __init__(self, network: DilatedFCN):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network.half_resolution(x)
+
+
+class ChainerAdam:
+    """Chainer's Adam: eps is added to the uncorrected sqrt(v); weight decay is L2."""
+
+    def __init__(self, parameters, lr: float, beta1: float, beta2: float, decay: float):
+        self.parameters, self.lr, self.betas, self.decay = list(parameters), lr, (beta1, beta2), decay
+
+    @torch.no_grad()
+    def first_step(self):
+        b1, b2 = self.betas
+        for p in self.parameters:
+            grad = p.grad + self.decay * p
+            m, v = (1 - b1) * grad, (1 - b2) * grad**2
+            p -= self.lr * (1 - b2) ** 0.5 / (1 - b1) * m / (v.sqrt() + 1e-8)
+
+
+def relative(network, arrays: dict[str, np.ndarray], prefix: str, table) -> list[float]:
+    """Relative L2 errors of the convolution weights' gradients."""
+    grads = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+    expected = chainer.state_dict({key: value for key, value in grads.items() if key.endswith("/W")}, table)
+    parameters = dict(network.named_parameters())
+    assert expected
+    return [((parameters[k].grad - g).norm() / g.norm()).item() for k, g in expected.items()]
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared")
+@pytest.mark.parametrize("mode", ["hinge", "bce", "mse"])
+def test_the_originals_first_iteration(mode):
+    io = dict(np.load(SHARED / "io_hinge.npz")) | dict(np.load(SHARED / f"io_{mode}.npz"))
+    net = DilatedFCN(5, 8, 16, conv_norm="spectral", eps=2e-5)
+    chainer.load(net, dict(np.load(SHARED / "gen_before.npz")), chainer.DILATED_FCN)
+    D = FCNDiscriminator(5, 8, conv_norm="spectral", eps=2e-5)
+    chainer.load(D, dict(np.load(SHARED / "dis_before.npz")), chainer.FCN)
+    G = Half(net)
+    words = [f"loss.gan={'lsgan' if mode == 'mse' else mode}", "loss.ce_mean=all"]
+    loss = load(SegOptions, words, DEFAULT_FILE).loss
+    pick = lambda name, order: torch.from_numpy(io[name][io[order][0]].astype(np.float32)).contiguous()  # noqa: E731
+    x, u = pick("x_f16", "order_main"), pick("u_f16", "order_semi")
+    y = torch.from_numpy(io["t_index_u8"][io["order_main"][0]]).long()
+
+    terms = labeled_losses(G, D, x, y, loss)
+    terms["D"].backward(inputs=list(D.parameters()), retain_graph=True)
+    (terms["ce"] + loss.adv * terms["adv"]).backward(inputs=list(G.parameters()))
+    if mode == "hinge":
+        assert max(relative(net, io, "grad_gen_sup/", chainer.DILATED_FCN)) < 1e-3
+        assert max(relative(D, io, "grad_dis/", chainer.FCN)) < 1e-3
+    ChainerAdam(G.parameters(), 2.5e-4, 0.9, 0.99, 1e-4).first_step()
+    ChainerAdam(D.parameters(), 1e-4, 0.9, 0.99, 0).first_step()
+    G.zero_grad()
+    terms |= unlabeled_losses(G, D, u, loss)
+    (loss.semi_adv * terms["semi_adv"] + loss.semi_st * terms["semi_st"]).backward(inputs=list(G.parameters()))
+    if mode == "hinge":
+        assert max(relative(net, io, "grad_gen_semi/", chainer.DILATED_FCN)) < 5e-2
+    expected = {
+        "D": io["loss/dis/loss"][0],
+        "ce": io["loss/gen/ce_loss"][0],
+        "adv": io["loss/gen/fake_loss"][0],
+        "semi_adv": io["loss/gen/semi_fake_loss"][0],
+        "semi_st": io["loss/gen/semi_st_loss"][0] / 0.1,
+    }
+    for name, value in expected.items():
+        assert terms[name].item() == pytest.approx(value, abs=1e-5), name
+
+
+# ---- learning
+
+
+def test_it_overfits_one_batch(tiny, tmp_path):
+    words = ["data.limit=2", "data.augment=none", "run.steps=150", "loss.semi_start=1000", "optim.g_lr=1e-2"]
+    train(tiny("run", *words, "model.dropout=0", "model.conv_norm=none", "model.width=8", "run.save_every=150"))
+    ce = [json.loads(line)["ce"] for line in (tmp_path / "run" / "log.jsonl").open()]
+    assert ce[-1] < 0.15 < ce[0]
+
+
+def test_supervised_only_is_the_cross_entropy_alone():
+    G, loss = nn.Conv2d(3, 5, 1), load(SegOptions, [], DEFAULT_FILE).loss
+    x, y = torch.rand(2, 3, 8, 8), torch.randint(0, 5, (2, 8, 8))
+    terms = labeled_losses(G, None, x, y, loss)
+    assert list(terms) == ["ce"]
+    assert torch.equal(terms["ce"], cross_entropy(G(x).log_softmax(1), y))
+
+
+def test_ignored_pixels_reach_neither_the_loss_nor_d():
+    G, loss = nn.Conv2d(3, 5, 1), load(SegOptions, [], DEFAULT_FILE).loss
+    D = FCNDiscriminator(5, 4, conv_norm="none").eval()
+    x, y = torch.rand(1, 3, 32, 32), torch.randint(0, 5, (1, 32, 32))
+    y[:, :, 20:] = 255
+    before = labeled_losses(G, D, x, y, loss)
+    x[:, :, :, 20:] = 0.5
+    after = labeled_losses(G, D, x, y, loss)
+    assert all(torch.equal(before[name], after[name]) for name in ("ce", "adv", "D"))
+
+
+# ---- options, by pairwise cover
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "model.generator=resnet_deeplab model.encoder=resnet18 model.frozen_bn=true loss.gan=lsgan loss.dice=1",
+        "model.generator=resnet_deeplab model.encoder=resnet18 model.depth=layer4 model.norm=instance loss.gan=hinge",
+        "model.generator=dilated_fcn model.norm=none loss.gan=hinge loss.lovasz=0.5 data.augment=color,scale,crop",
+        "model.generator=dilated_fcn model.conv_norm=none loss.gan=lsgan loss.focal=1 loss.ce_mean=all ema.half_life=0",
+        "model.generator=unet loss.gan=bce loss.class_weights=2,1,1,1,1 optim.backbone_factor=0.1 optim.poly_start=1",
+        "model.generator=unet model.norm=instance loss.adv=0 loss.semi_adv=0 loss.semi_st=0 data.unlabeled=none",
+        "model.generator=unet loss.adv=0 data.size=[40,24] data.augment=none data.unlabeled_limit=2 data.limit=3",
+    ],
+)
+def test_combinations_of_options_train(tiny, tmp_path, words):
+    train(tiny("run", *words.split(), "model.aspp_width=8", "run.steps=3", "run.eval_every=3", "loss.semi_start=1"))
+    assert final(tmp_path / "run")["step"] == 3
+
+
+def camvid_like(folder: Path, count: int) -> Path:
+    """Pictures of 45x30 with grey id labels: 3 classes, 11 ignored."""
+    rng = np.random.default_rng(0)
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
+    for i in range(count):
+        Image.fromarray(rng.integers(0, 256, (30, 45, 3), np.uint8)).save(folder / "images" / f"{i}.jpg")
+        Image.fromarray(rng.choice(np.array([0, 1, 2, 11], np.uint8), (30, 45))).save(folder / "labels" / f"{i}.png")
+    return folder
+
+
+OTHER = ["data.size=native", "data.classes=[sky, road, tree]", "data.ignore=11", "data.unlabeled=none"]
+
+
+def test_other_classes_at_native_size_by_options_alone(tiny, tmp_path):
+    camvid_like(tmp_path / "set" / "train", 4), camvid_like(tmp_path / "set" / "val", 2)
+    train(tiny("run", f"data.root={tmp_path / 'set'}", *OTHER, "run.eval_every=6"))
+    last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert {"miou", "iou/sky", "iou/road", "iou/tree"} <= last.keys()
+
+
+def test_native_pictures_of_different_sizes_need_batch_one(tiny, tmp_path):
+    root = camvid_like(tmp_path / "set", 4)
+    Image.new("RGB", (20, 20)).save(root / "images" / "odd.png")
+    Image.new("L", (20, 20)).save(root / "labels" / "odd.png")
+    words = [f"data.root={root}", *OTHER, "data.val_share=0"]
+    with pytest.raises(UserError, match="data.size=native: .* use data.batch=1"):
+        train(tiny("run", *words))
+    train(tiny("run", *words, "data.batch=1", "run.steps=5"))
+
+
+# ---- a user's mistakes
+
+
+def broken(root: Path, what: str) -> None:
+    image, label = root / "images" / "1.jpg", root / "labels" / "1.png"
+    if what == "partner":
+        label.unlink()
+    elif what == "size":
+        Image.new("L", (20, 20)).save(label)
+    elif what == "id":
+        Image.fromarray(np.full((30, 45), 7, np.uint8)).save(label)
+    elif what == "cut":
+        image.write_bytes(image.read_bytes()[:200])
+    elif what == "empty":
+        image.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("partner", ["1.jpg", "no partner"]),
+        ("size", ["1.jpg", "45x30", "20x20"]),
+        ("id", ["1.png", "id 7", "data.ignore"]),
+        ("cut", ["1.jpg"]),
+        ("empty", ["1.jpg", "0 bytes"]),
+    ],
+)
+def test_a_broken_file_is_named_before_training(tiny, tmp_path, what, words):
+    root = camvid_like(tmp_path / "set", 4)
+    broken(root, what)
+    with pytest.raises(UserError) as caught:
+        train(tiny("run", f"data.root={root}", *OTHER))
+    line = str(caught.value)
+    assert "\n" not in line and all(word in line for word in words), line
+    assert not (tmp_path / "run").exists(), "nothing half-written"
+
+
+def test_a_run_of_another_family_is_refused(tiny, tmp_path):
+    content = {"family": "dcgan", "step": 1, "options": {}}
+    checkpoint.save(tmp_path / "run" / "checkpoints" / "step_00000001.pt", content)
+    with pytest.raises(UserError, match="family dcgan, not seg"):
+        train(tiny("run"))
+
+
+def test_dry_run_prints_sizes_and_touches_nothing(drawn, tmp_path, monkeypatch, capsys):
+    words = tiny_words(drawn, tmp_path / "run", "model.width=64", "model.d_width=64", "--dry-run")
+    monkeypatch.setattr(sys, "argv", ["train_seg.py", *words])
+    main()
+    out = capsys.readouterr().out
+    assert "G: 25.048 M parameters" in out and "D: 1.560 M parameters" in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_script_says_a_mistake_in_one_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, ROOT / "train_seg.py", "run.stesp=3"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "error: command line: unknown key run.stesp; did you mean run.steps?\n"
