@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data.loader import batches, in_order
-from data.palette import colorize
+from data.palette import Palette, colorize
 from data.seg import palette_of, seg_data
 from engine.ema import EMA
 from engine.errors import door
@@ -77,24 +77,23 @@ def parameter_groups(G: nn.Module, backbone_factor: float) -> list[dict]:
 
 
 @torch.no_grad()
-def validate(run: Run, G: nn.Module, pictures: Iterable, names: tuple[str, ...]) -> dict[str, float]:
-    """mIoU, pixel accuracy and IoU per class over batches (x, y)."""
+def validate(G: nn.Module, pictures: Iterable, names: tuple[str, ...]) -> dict[str, float]:
+    """mIoU, pixel accuracy and IoU per class of G over batches (x uint8, y)."""
+    device = next(G.parameters()).device
     matrix = torch.zeros(len(names), len(names), dtype=torch.int64)
     for x, y in pictures:
-        with run.autocast():
-            predicted = G(x.to(run.device).float() / 255).argmax(1)
-        matrix += confusion_matrix(predicted.cpu(), y, len(names))
+        matrix += confusion_matrix(G(x.to(device).float() / 255).argmax(1).cpu(), y, len(names))
     return seg_metrics(matrix, names)
 
 
 @torch.no_grad()
-def sample_rows(run: Run, G: nn.Module, pictures: list, palette) -> list[list[np.ndarray]]:
+def sample_rows(G: nn.Module, pictures: list, palette: Palette) -> list[list[np.ndarray]]:
     """Rows picture | label (white where there is none) | prediction."""
+    device = next(G.parameters()).device
     rows = []
     for item in pictures:
         x, y = item if isinstance(item, tuple) else (item, None)
-        with run.autocast():
-            predicted = G(x[None].to(run.device).float() / 255).argmax(1)[0].byte().cpu().numpy()
+        predicted = G(x[None].to(device).float() / 255).argmax(1)[0].byte().cpu().numpy()
         picture = x.permute(1, 2, 0).numpy()
         label = np.full_like(picture, 255) if y is None else colorize(y.numpy(), palette)
         rows.append([picture, label, colorize(predicted, palette)])
@@ -138,8 +137,8 @@ def train(opt: SegOptions) -> None:
 
     # ---- loop
     while run.running():
-        x, y = (part.to(run.device, non_blocking=True) for part in next(xy))
-        x, y = x.float() / 255, y.long()
+        x, y = next(xy)
+        x, y = run.place(x).float() / 255, y.to(run.device, non_blocking=True).long()
         run.reseed()
         lr_factor = poly(run.step / run.steps, opt.optim.poly_start, opt.optim.poly_power)
         set_lr(G_opt, opt.optim.g_lr * lr_factor)
@@ -164,7 +163,7 @@ def train(opt: SegOptions) -> None:
 
         # ---- G step on unlabelled pictures: the rest of Eq. 2
         if semi and run.step >= loss.semi_start:
-            u = next(us).to(run.device, non_blocking=True).float() / 255
+            u = run.place(next(us)).float() / 255
             G_opt.zero_grad()
             with run.autocast():
                 terms |= unlabeled_losses(G, D, u, loss)
@@ -178,12 +177,12 @@ def train(opt: SegOptions) -> None:
         G_ema.update(G, run.step, data.batch)
         run.log(**terms, lr=G_opt.param_groups[0]["lr"])
         if run.due(opt.run.sample_every):
-            with G_ema.evaluating() as G_mean:
-                run.grid(sample_rows(run, G_mean, shown, palette))
+            with G_ema.evaluating() as G_mean, run.autocast():
+                run.grid(sample_rows(G_mean, shown, palette))
         if run.due(opt.run.eval_every) and len(val):
             pictures = in_order(val, 1 if data.size == "native" else data.batch, data.workers)
-            with G_ema.evaluating() as G_mean:
-                run.validated(**validate(run, G_mean, pictures, palette.names))
+            with G_ema.evaluating() as G_mean, run.autocast():
+                run.validated(**validate(G_mean, pictures, palette.names))
         if run.due(opt.run.save_every):
             run.save()
     run.finish()

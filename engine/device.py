@@ -1,6 +1,8 @@
 """Where and how precisely the networks run."""
 
 import contextlib
+import ctypes
+import sys
 
 import torch
 
@@ -20,6 +22,18 @@ def choose_device(name: str) -> torch.device:
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
     """bf16 autocast, or nothing for fp32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory of freed tensors instead of giving it back to the system.
+
+    A step on the CPU frees and takes the same large blocks over and over; each time the system would map and clear
+    their pages anew (`scripts/benchmark.py` shows the difference). Elsewhere than on glibc there is nothing to do.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for parameter in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            mallopt(parameter, 2**31 - 1)
 
 
 def note_emulated_bf16(device: torch.device) -> None:

@@ -224,7 +224,7 @@ def test_dilated_encoder_sub_sampled_is_the_strided_network(name):
     h = (x - mean) / std
     for layer in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
         h = getattr(strided, layer)(h)
-    torch.testing.assert_close(encoder(x)[..., ::4, ::4], h, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(encoder(x)[..., ::4, ::4], h, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "msra101"])
