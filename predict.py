@@ -91,7 +91,7 @@ def main() -> None:
         write_sheet(args.output / "grid.png", shown)
     print(f"{report.summary()} -> {args.output}")
     if report.failed:
-        raise UserError("these could not be read:\n  " + "\n  ".join(report.failed))
+        raise UserError(f"{len(report.failed)} of {len(jobs)} files failed:\n  " + "\n  ".join(report.failed))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def seg_data(opt: Any) -> tuple[LabeledPictures, LabeledPictures, UnlabeledPictu
     """
     data = opt.data
     palette = palette_of(data.classes)
-    root, unlabeled = _drawn(data, opt.run.seed) if data.root == "drawn" else (Path(data.root), data.unlabeled)
+    root, unlabeled = _drawn(data) if data.root == "drawn" else (Path(data.root), data.unlabeled)
     train, val, line = split_pairs(root, data.val, data.val_share, data.limit)
     if data.extra:
         extra = find_pairs(Path(data.extra))
@@ -110,7 +110,7 @@ def seg_data(opt: Any) -> tuple[LabeledPictures, LabeledPictures, UnlabeledPictu
     return LabeledPictures(train, palette, data, True), LabeledPictures(val, palette, data, False), pictures, palette
 
 
-def _drawn(data: Any, seed: int) -> tuple[Path, Path]:
+def _drawn(data: Any) -> tuple[Path, Path]:
     """The drawn sample set of the options, made on first use: (root, unlabelled folder)."""
     if data.size == "native" or data.size[0] != data.size[1]:
         raise UserError(f"data.size={data.size}: drawn characters are square; give one number", 2)

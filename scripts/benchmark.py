@@ -31,8 +31,8 @@ def options(folder: str, steps: int, precision: str):
     from options.load import load
     from options.seg import DEFAULT_FILE, SegOptions
 
-    words = f"""run.dir={folder}/run run.epochs=none run.steps={steps + WARM_UP} run.precision={precision} run.log_every=1
-        run.sample_every=0 run.eval_every=0 data.drawn_labeled=8 data.drawn_unlabeled=8 data.drawn_val=1
+    words = f"""run.dir={folder}/run run.epochs=none run.steps={steps + WARM_UP} run.precision={precision}
+        run.log_every=1 run.sample_every=0 run.eval_every=0 data.drawn_labeled=8 data.drawn_unlabeled=8 data.drawn_val=1
         data.workers=1 loss.semi_start=0"""
     return load(SegOptions, [str(ROOT / "options/seg_original.yaml"), *words.split()], DEFAULT_FILE)
 
