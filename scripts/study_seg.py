@@ -7,6 +7,8 @@
 2. With --real (picture|label pairs in the anime classes): the demo's training, and the demo's training with the first
    five real pairs added, each measured on the real pairs.
 
+3. OUTPUT/cases.png: the demo's best and worst cases among the unseen drawn characters.
+
 The same command resumes: finished trainings are not done again. Writes OUTPUT/results.json and prints Markdown.
 """
 
@@ -17,20 +19,25 @@ import statistics
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from data.files import find_pairs  # noqa: E402
-from data.loader import in_order  # noqa: E402
-from data.seg import LabeledPictures, palette_of  # noqa: E402
-from engine import checkpoint  # noqa: E402
-from engine.errors import UserError, door  # noqa: E402
-from models import build  # noqa: E402
-from options.load import load  # noqa: E402
-from options.seg import DEFAULT_FILE, SegOptions  # noqa: E402
-from train_seg import train, validate  # noqa: E402
+import numpy as np
+import torch
+from PIL import Image
 
-DEMO = str(ROOT / "options/seg_demo.yaml")
+from data.files import find_pairs
+from data.loader import in_order
+from data.palette import ANIME
+from data.seg import LabeledPictures, seg_data
+from engine import checkpoint
+from engine.errors import UserError, door
+from engine.logs import tile
+from models import build
+from options.load import load
+from options.seg import DEFAULT_FILE, SegOptions
+from train_seg import sample_rows, train, validate
+
+DEMO = str(DEFAULT_FILE.with_name("seg_demo.yaml"))
 FEW = """run.steps=1500 run.save_every=250 run.sample_every=0 run.eval_every=500 run.keep=1 run.keep_best=none
     data.drawn_unlabeled=500 data.limit=16 loss.semi_start=300""".split()  # noqa: SIM905
 METHODS = {"supervised only": ["loss.adv=0", "loss.semi_adv=0", "loss.semi_st=0"], "semi-supervised": []}
@@ -62,15 +69,38 @@ def few_labels(output: Path) -> dict[str, list[float]]:
     return scores
 
 
-def real_miou(folder: Path, pairs: Path) -> dict[str, float]:
-    """Metrics of a run's last averaged weights on real pairs, at the run's size."""
+def trained(folder: Path) -> tuple[torch.nn.Module, SegOptions]:
+    """A run's last averaged network in eval mode, and its options."""
     path = checkpoint.steps(folder)[-1]
     opt = load(SegOptions, [str(folder / "options.yaml")], DEFAULT_FILE)
     G = build.seg_generator(opt, download=False)
     checkpoint.load_network(G, checkpoint.load(path, "seg")["G_ema"], path)
-    palette = palette_of(opt.data.classes)
-    pictures = in_order(LabeledPictures(find_pairs(pairs), palette, opt.data, False), 8)
-    return validate(G.eval(), pictures, palette.names)
+    return G.eval(), opt
+
+
+def real_miou(folder: Path, pairs: Path) -> dict[str, float]:
+    """Metrics of a run on real pairs, at the run's size."""
+    G, opt = trained(folder)
+    pictures = in_order(LabeledPictures(find_pairs(pairs), ANIME, opt.data, False), 8)
+    return validate(G, pictures, ANIME.names)
+
+
+def write_cases(folder: Path, output: Path, count: int = 6) -> None:
+    """A sheet of the best (left) and worst cases (right), picture | label | prediction, by each picture's mIoU."""
+    G, opt = trained(folder)
+    _, val, _, _ = seg_data(opt)
+    items = [(x[0], y[0]) for x, y in in_order(val, 1)]
+    scores = [validate(G, [(x[None], y[None])], ANIME.names)["miou"] for x, y in items]
+    order = sorted(range(len(items)), key=scores.__getitem__)
+    best, worst = (
+        sample_rows(G, [items[i] for i in part], ANIME) for part in (order[: -count - 1 : -1], order[:count])
+    )
+    gap = np.full((opt.data.size[0], 24, 3), 255, np.uint8)
+    Image.fromarray(tile([[*good, gap, *bad] for good, bad in zip(best, worst, strict=True)])).save(output)
+    print(
+        f"{output}: mIoU {scores[order[-1]]:.3f} to {scores[order[-count]]:.3f} left, "
+        f"{scores[order[0]]:.3f} to {scores[order[count - 1]]:.3f} right"
+    )
 
 
 def real_pairs(output: Path, real: Path) -> dict[str, dict[str, float]]:
@@ -85,7 +115,7 @@ def real_pairs(output: Path, real: Path) -> dict[str, dict[str, float]]:
         folders[name].mkdir(parents=True, exist_ok=True)
         for file in part:
             shutil.copyfile(file, folders[name] / file.name)
-    demo = run(output / "demo")
+    demo = output / "demo"
     added = run(output / "demo_real", f"data.extra={folders['added']}", f"data.extra_repeat={REAL_REPEAT}")
     return {
         f"demo, all {len(files)}": real_miou(demo, folders["all"]),
@@ -103,6 +133,7 @@ def main() -> None:
     args = parser.parse_args()
     scores = few_labels(args.output)
     results = {"few_labels": scores}
+    write_cases(run(args.output / "demo"), args.output / "cases.png")
     if args.real:
         results["real_pairs"] = real_pairs(args.output, args.real)
     (args.output / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
