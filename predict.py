@@ -86,7 +86,7 @@ def main() -> None:
     report = predict_folder(jobs, pictures, Network(forward, opt.data.size, args.fit, batch, device), args.overwrite)
     shown = [(job.source, job.target) for job in jobs if job.target.is_file()]
     if args.gallery and shown:
-        print(f"gallery: {write_gallery(args.output, shown, f'{args.input.name} by {args.weights}', pictures.legend)}")
+        print(f"gallery: {write_gallery(args.output, shown, f'Predictions by {args.weights}', pictures.legend)}")
     if args.grid and shown:
         write_sheet(args.output / "grid.png", shown)
     print(f"{report.summary()} -> {args.output}")

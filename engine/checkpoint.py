@@ -9,29 +9,26 @@ from typing import Any
 
 import torch
 
-from engine.errors import UserError, cannot_write
+from engine.errors import UserError
+from engine.files import cannot_write, whole_file
 
 FORMAT = 1
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write to a temporary name, flush to the disk, rename: a crash or a full disk leaves what stood there.
+    """Write a checkpoint whole, flushed to the disk, or not at all.
 
     Raises:
         UserError: the file cannot be written.
     """
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as file:
+    with whole_file(path) as part, open(part, "wb") as file:
+        try:
             torch.save({"format": FORMAT, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # torch's zip writer turns a short write into a RuntimeError
-        part.unlink(missing_ok=True)
-        cause = error.__context__ if isinstance(error.__context__, OSError) else error
-        raise cannot_write(path, cause) from None
+        except RuntimeError as error:  # torch's zip writer turns a short write into one
+            cause = error.__context__ if isinstance(error.__context__, OSError) else error
+            raise cannot_write(path, cause) from None
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load(path: Path, family: str | None = None) -> dict[str, Any]:

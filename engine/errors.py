@@ -1,6 +1,7 @@
 """The one exception for a user's mistake, and the door that turns it into a line and an exit code."""
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 
@@ -14,12 +15,6 @@ class UserError(Exception):
     def __init__(self, message: str, code: int = 1):
         super().__init__(message)
         self.code = code
-
-
-def cannot_write(path: object, error: Exception) -> UserError:
-    """A full disk, an unwritable folder and their like, in one line."""
-    reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-    return UserError(f"{path}: cannot be written ({reason}); free some space or choose another folder")
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -44,8 +39,13 @@ def door(main: Callable[[], None]) -> None:
             raise
         print("error: out of memory; lower data.batch or data.size, or set run.precision=bf16", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.EFBIG):
             raise
-        print(f"error: {cannot_write(error.filename or 'a file of the run', error)}", file=sys.stderr)
+        print(
+            f"error: {error.filename or 'a file'}: {error.strerror}; use another folder, or free space", file=sys.stderr
+        )
         sys.exit(1)

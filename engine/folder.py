@@ -1,6 +1,5 @@
 """Prediction from folder to folder: which files, in which batches, what failed. The family reads and writes."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +14,8 @@ from tqdm import tqdm
 
 from data.fit import Fitted, blend_weights, fit_picture, pad_to, tiles, unfit
 from data.images import list_pictures
-from engine.errors import UserError, cannot_write
+from engine.errors import UserError
+from engine.files import whole_file
 from engine.progress import progress
 
 
@@ -84,18 +84,6 @@ def find_jobs(source: Path, output: Path, suffixes: tuple[str, ...], limit: int 
 def beside(target: Path, suffix: str) -> Path:
     """NAME.png, or NAME + suffix beside it."""
     return target.with_name(target.stem + suffix) if suffix else target
-
-
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a PNG whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(part, "PNG")
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise cannot_write(path, error) from None
 
 
 class Network:
@@ -191,6 +179,7 @@ def predict_folder(jobs: list[Job], pictures: Pictures, network: Network, overwr
             tqdm.write(f"{job.source}: left out: {reason}")
             continue
         for suffix, output in pictures.outputs(picture, maps).items():
-            save_picture(output, beside(job.target, suffix))
+            with whole_file(beside(job.target, suffix)) as part:
+                output.save(part, "PNG")
         report.written.append((job.source, job.target))
     return report

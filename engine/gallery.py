@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from data.images import read_picture
-from engine.errors import cannot_write
+from engine.files import whole_file
 from engine.logs import tile
 
 STYLE = """body{font:15px system-ui,sans-serif;margin:24px;background:#fafafa;color:#222}
@@ -35,10 +35,8 @@ def write_gallery(
         f"<p>{len(pairs)} pictures: input, output.</p><p class=legend>{keys}</p>\n<main>\n{figures}\n</main></html>\n"
     )
     path = folder / "index.html"
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise cannot_write(path, error) from None
+    with whole_file(path) as part:
+        part.write_text(page, encoding="utf-8")
     return path
 
 
@@ -71,7 +69,5 @@ def write_sheet(path: Path, pairs: list[tuple[Path, Path]], side: int = 160, col
             cell.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
             cells.append(np.asarray(cell))
     rows = [cells[i : i + 2 * columns] for i in range(0, len(cells), 2 * columns)]
-    try:
-        Image.fromarray(tile(rows)).save(path)
-    except OSError as error:
-        raise cannot_write(path, error) from None
+    with whole_file(path) as part:
+        Image.fromarray(tile(rows)).save(part, "PNG")

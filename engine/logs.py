@@ -3,13 +3,12 @@
 import html
 import json
 import math
-import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from engine.errors import cannot_write
+from engine.files import cannot_write, whole_file
 
 
 class Logs:
@@ -39,12 +38,9 @@ class Logs:
         """Rows of uint8 [H, W, 3] pictures as samples/NAME.png, in TensorBoard and on samples/index.html."""
         picture = tile(rows)
         path = self.folder / "samples" / f"{name}.png"
-        try:
-            path.parent.mkdir(exist_ok=True)
-            Image.fromarray(picture).save(path)
-            _write_page(path.parent)
-        except OSError as error:
-            raise cannot_write(path, error) from None
+        with whole_file(path) as part:
+            Image.fromarray(picture).save(part, "PNG")
+        _write_page(path.parent)
         self.tensorboard.add_image("samples", picture, step, dataformats="HWC")
 
     def close(self) -> None:
@@ -75,12 +71,8 @@ def _cut_back(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue
-    part = path.with_name(path.name + ".part")
-    try:
+    with whole_file(path) as part:
         part.write_text("".join(kept), encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise cannot_write(path, error) from None
 
 
 def _write_page(folder: Path) -> None:
@@ -92,4 +84,5 @@ def _write_page(folder: Path) -> None:
     )
     title = html.escape(folder.resolve().parent.name)
     page = f"<!doctype html><meta charset=utf-8><title>{title}</title><h1>{title}</h1>\n{figures}\n"
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    with whole_file(folder / "index.html") as part:
+        part.write_text(page, encoding="utf-8")

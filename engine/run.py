@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from engine import checkpoint
 from engine.device import autocast, choose_device, keep_freed_memory, note_emulated_bf16
-from engine.errors import UserError, cannot_write
+from engine.errors import UserError
+from engine.files import cannot_write, whole_file
 from engine.logs import Logs
 from options.load import changes, to_dict
 
@@ -171,11 +172,8 @@ class Run:
             print(f"run.init_from={path}: {name}: {report}")
 
     def _write_options(self) -> None:
-        path = self.folder / "options.yaml"
-        try:
-            path.write_text(yaml.safe_dump(to_dict(self.options), sort_keys=False), encoding="utf-8")
-        except OSError as error:
-            raise cannot_write(path, error) from None
+        with whole_file(self.folder / "options.yaml") as part:
+            part.write_text(yaml.safe_dump(to_dict(self.options), sort_keys=False), encoding="utf-8")
 
     def _on_signal(self, number: int, _: Any) -> None:
         if self._signal is not None:  # the second time at once

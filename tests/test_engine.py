@@ -21,7 +21,7 @@ from engine.schedule import adam, poly, set_lr
         (UserError("x.png: broken; mend it", 2), 2, "error: x.png: broken; mend it\n"),
         (torch.OutOfMemoryError("CUDA out of memory"), 1, "data.batch"),
         (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate"), 1, "run.precision"),
-        (OSError(28, "No space left on device", "f.png"), 1, "f.png: cannot be written (No space left on device)"),
+        (OSError(28, "No space left on device", "f.png"), 1, "f.png: No space left on device"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

@@ -1,0 +1,33 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.errors import UserError
+
+
+def cannot_write(path: object, error: Exception) -> UserError:
+    """A full disk, an unwritable folder and their like, in one line."""
+    reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    return UserError(f"{path}: cannot be written ({reason}); free some space or choose another folder")
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary name to write to, renamed to `path` at the end: a crash or a full disk leaves what stood there.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
