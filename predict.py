@@ -6,19 +6,18 @@ W is a run folder (its best checkpoint, else its newest) or a checkpoint file; t
 """
 
 import argparse
-import contextlib
 from pathlib import Path
 
 import torch
 
 from data import seg_io
 from engine import checkpoint
-from engine.device import autocast, choose_device
+from engine.device import autocast, choose_device, note_emulated_bf16
 from engine.errors import UserError, door
 from engine.folder import Network, find_jobs, predict_folder
 from engine.gallery import write_gallery, write_sheet
 from models import build
-from models.layers import batch_statistics
+from models.layers import predicting
 from options.load import from_dict
 from options.seg import SegOptions
 
@@ -40,6 +39,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=8, help="pictures at once (default 8)")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument(
+        "--layout",
+        choices=("auto", "single", "pair"),
+        default="auto",
+        help="what a 2:1 picture is: single, or a pair whose left half is the input (auto: the family's habit)",
+    )
     parser.add_argument("--norm-stats", choices=("running", "batch"), help="overrides the run's sample.norm_stats")
     parser.add_argument("--limit", type=int, help="only the first N pictures")
     parser.add_argument("--overwrite", action="store_true", help="predict again what is already there")
@@ -64,6 +69,8 @@ def load_network(weights: str, device: torch.device):
     options, build_network, pictures = FAMILIES[content["family"]]
     opt = from_dict(options, content["options"], str(path))
     network = build_network(opt, download=False)
+    if "G_ema" not in content:
+        raise UserError(f"{path}: holds no G_ema, the network that predicts; use a checkpoint of a training run")
     checkpoint.load_network(network, content["G_ema"], path)
     print(f"{path}: {content['family']}, step {content['step']}, {build.millions(network)} parameters")
     return network.to(device).eval(), opt, pictures
@@ -71,25 +78,27 @@ def load_network(weights: str, device: torch.device):
 
 def main() -> None:
     args = arguments()
-    device = choose_device(args.device)
+    device = choose_device(args.device, "--device ")
+    if args.precision == "bf16":
+        note_emulated_bf16(device)
     network, opt, family_pictures = load_network(args.weights, device)
     pictures = family_pictures(opt, args)
-    jobs = find_jobs(args.input, args.output, pictures.extra_suffixes, args.limit)
-    batch_norm = (args.norm_stats or opt.sample.norm_stats) == "batch"
+    reserved = ("grid.png",) if args.grid else ()
+    jobs = find_jobs(args.input, args.output, pictures.extra_suffixes, args.limit, reserved)
+    norm_stats = args.norm_stats or opt.sample.norm_stats
 
     def forward(x: torch.Tensor) -> torch.Tensor:
-        statistics = batch_statistics(network) if batch_norm else contextlib.nullcontext()
-        with torch.inference_mode(), autocast(device, args.precision), statistics:
+        with torch.inference_mode(), autocast(device, args.precision), predicting(network, norm_stats):
             return pictures.forward(network, x)
 
-    batch = 1 if batch_norm else args.batch  # by its own statistics: every picture alone
+    batch = 1 if norm_stats == "batch" else args.batch  # by its own statistics: every picture alone
     report = predict_folder(jobs, pictures, Network(forward, opt.data.size, args.fit, batch, device), args.overwrite)
-    shown = [(job.source, job.target) for job in jobs if job.target.is_file()]
+    print(f"{report.summary()} -> {args.output}")
+    shown = sorted((job.source, job.target) for job in report.written + report.existing)
     if args.gallery and shown:
         print(f"gallery: {write_gallery(args.output, shown, f'Predictions by {args.weights}', pictures.legend)}")
     if args.grid and shown:
         write_sheet(args.output / "grid.png", shown)
-    print(f"{report.summary()} -> {args.output}")
     if report.failed:
         raise UserError(f"{len(report.failed)} of {len(jobs)} files failed:\n  " + "\n  ".join(report.failed))
 

@@ -15,16 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data.loader import batches, in_order
-from data.palette import Palette, colorize
-from data.seg import palette_of, seg_data
+from data.palette import IGNORED, Palette, colorize
+from data.seg import first_items, seg_data
 from engine.ema import EMA
 from engine.errors import door
 from engine.metrics import confusion_matrix, seg_metrics
 from engine.run import Run
-from engine.schedule import adam, poly, set_lr
+from engine.schedule import adam, encoder_groups, poly, set_lr
 from losses.gan import fake_loss, generator_loss, real_loss
 from losses.segmentation import (
-    IGNORED,
     cross_entropy,
     dice_loss,
     focal_loss,
@@ -33,19 +32,21 @@ from losses.segmentation import (
     self_taught_loss,
 )
 from models import build
+from models.layers import predicting
 from options.common import with_steps
 from options.load import command_line
-from options.seg import DEFAULT_FILE, SegOptions
+from options.seg import DEFAULT_FILE, SegLossOptions, SegOptions
 
 
-def labeled_losses(G: nn.Module, D: nn.Module | None, x: Tensor, y: Tensor, loss) -> dict[str, Tensor]:
+def labeled_losses(
+    G: nn.Module, D: nn.Module | None, x: Tensor, y: Tensor, loss: SegLossOptions, class_weights: Tensor | None = None
+) -> dict[str, Tensor]:
     """The terms of a labelled batch. One forward of D serves both networks.
 
-    x [B, 3, H, W] in [0, 1], y [B, H, W] ids with 255 ignored; `loss`: SegLossOptions; D None: supervised only.
+    x [B, 3, H, W] in [0, 1], y [B, H, W] ids with 255 ignored, class_weights [C]; D None: supervised only.
     """
     log_p = F.log_softmax(G(x).float(), 1)
-    weight = None if loss.class_weights is None else torch.tensor(loss.class_weights, device=x.device)
-    terms = {"ce": cross_entropy(log_p, y, weight, loss.ce_mean)}  # Eq. 3
+    terms = {"ce": cross_entropy(log_p, y, class_weights, loss.ce_mean)}  # Eq. 3
     for name, term in (("dice", dice_loss), ("focal", focal_loss), ("lovasz", lovasz_softmax)):
         if getattr(loss, name):
             terms[name] = term(log_p, y)
@@ -57,7 +58,7 @@ def labeled_losses(G: nn.Module, D: nn.Module | None, x: Tensor, y: Tensor, loss
     return terms
 
 
-def unlabeled_losses(G: nn.Module, D: nn.Module, u: Tensor, loss) -> dict[str, Tensor]:
+def unlabeled_losses(G: nn.Module, D: nn.Module, u: Tensor, loss: SegLossOptions) -> dict[str, Tensor]:
     """The terms of an unlabelled batch u [B, 3, H, W] in [0, 1]."""
     log_p = F.log_softmax(G(u).float(), 1)
     confidence = D(log_p.exp())
@@ -65,15 +66,6 @@ def unlabeled_losses(G: nn.Module, D: nn.Module, u: Tensor, loss) -> dict[str, T
         "semi_adv": generator_loss(loss.gan, confidence),  # Eq. 4
         "semi_st": self_taught_loss(log_p, confidence, loss.semi_threshold, loss.ce_mean),  # Eq. 5
     }
-
-
-def parameter_groups(G: nn.Module, backbone_factor: float) -> list[dict]:
-    """G's parameters that learn, the encoder's (if it has one) at `backbone_factor` times the rate."""
-    named = [(name, p) for name, p in G.named_parameters() if p.requires_grad]
-    return [
-        {"params": [p for name, p in named if not name.startswith("encoder.")]},
-        {"params": [p for name, p in named if name.startswith("encoder.")], "factor": backbone_factor},
-    ]
 
 
 @torch.no_grad()
@@ -87,12 +79,11 @@ def validate(G: nn.Module, pictures: Iterable, names: tuple[str, ...]) -> dict[s
 
 
 @torch.no_grad()
-def sample_rows(G: nn.Module, pictures: list, palette: Palette) -> list[list[np.ndarray]]:
+def sample_rows(G: nn.Module, pictures: list[tuple[Tensor, Tensor | None]], palette: Palette) -> list[list[np.ndarray]]:
     """Rows picture | label (white where there is none) | prediction."""
     device = next(G.parameters()).device
     rows = []
-    for item in pictures:
-        x, y = item if isinstance(item, tuple) else (item, None)
+    for x, y in pictures:
         predicted = G(x[None].to(device).float() / 255).argmax(1)[0].byte().cpu().numpy()
         picture = x.permute(1, 2, 0).numpy()
         label = np.full_like(picture, 255) if y is None else colorize(y.numpy(), palette)
@@ -107,9 +98,8 @@ def train(opt: SegOptions) -> None:
     G = build.seg_generator(opt).to(run.device)
     D = build.seg_discriminator(opt).to(run.device)
     G_ema = EMA(G, opt.ema.half_life, opt.ema.ramp_up)
-    G_opt = adam(
-        parameter_groups(G, opt.optim.backbone_factor), opt.optim.g_lr, opt.optim.g_betas, opt.optim.weight_decay
-    )
+    G_groups = encoder_groups(G, opt.optim.backbone_factor)
+    G_opt = adam(G_groups, opt.optim.g_lr, opt.optim.g_betas, opt.optim.weight_decay)
     D_opt = adam(D.parameters(), opt.optim.d_lr, opt.optim.d_betas)
     G_params = [p for p in G.parameters() if p.requires_grad]
     D_params = list(D.parameters())
@@ -119,21 +109,17 @@ def train(opt: SegOptions) -> None:
     labeled, val, unlabeled, palette = seg_data(opt)
     opt = with_steps(opt, len(labeled))
     data, loss = opt.data, opt.loss
-    adversarial = loss.adv > 0 or (unlabeled is not None and loss.semi_adv + loss.semi_st > 0)
     semi = unlabeled is not None and loss.semi_adv + loss.semi_st > 0
+    adversarial = semi or loss.adv > 0
+    class_weights = None if loss.class_weights is None else torch.tensor(loss.class_weights, device=run.device)
     run.start(opt, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
-    pin = run.device.type == "cuda"
-    stream = dict(seed=opt.run.seed, workers=data.workers, pin=pin)
-    xy = batches(labeled, data.batch, stream=0, start=run.step, **stream)
-    us = batches(unlabeled, data.batch, stream=1, start=max(0, run.step - loss.semi_start), **stream) if semi else None
-    shown = [
-        source.item(i, np.random.default_rng(i))
-        for source in (labeled, val, unlabeled)
-        if source
-        for i in range(min(2, len(source)))
-    ]
+    loading = dict(seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda")
+    xy = batches(labeled, data.batch, stream=0, start=run.step, **loading)
+    us = batches(unlabeled, data.batch, stream=1, start=max(0, run.step - loss.semi_start), **loading) if semi else None
+    alone = data.size == "native" or opt.sample.norm_stats == "batch"  # validation then takes every picture alone
+    shown = first_items(labeled, val, unlabeled)
     if run.step == 0:
-        run.grid([[(item[0] if isinstance(item, tuple) else item).permute(1, 2, 0).numpy() for item in shown]], "real")
+        run.grid([[x.permute(1, 2, 0).numpy() for x, _ in shown]], "real")
 
     # ---- loop
     while run.running():
@@ -148,7 +134,7 @@ def train(opt: SegOptions) -> None:
         G_opt.zero_grad()
         D_opt.zero_grad()
         with run.autocast():
-            terms = labeled_losses(G, D if adversarial else None, x, y, loss)
+            terms = labeled_losses(G, D if adversarial else None, x, y, loss, class_weights)
         if adversarial:
             terms["D"].backward(inputs=D_params, retain_graph=True)
         loss_G = terms["ce"] + sum(
@@ -177,11 +163,11 @@ def train(opt: SegOptions) -> None:
         G_ema.update(G, run.step, data.batch)
         run.log(**terms, lr=G_opt.param_groups[0]["lr"])
         if run.due(opt.run.sample_every):
-            with G_ema.evaluating() as G_mean, run.autocast():
+            with predicting(G_ema.module, opt.sample.norm_stats) as G_mean, run.autocast():
                 run.grid(sample_rows(G_mean, shown, palette))
         if run.due(opt.run.eval_every) and len(val):
-            pictures = in_order(val, 1 if data.size == "native" else data.batch, data.workers)
-            with G_ema.evaluating() as G_mean, run.autocast():
+            pictures = in_order(val, 1 if alone else data.batch, data.workers)
+            with predicting(G_ema.module, opt.sample.norm_stats) as G_mean, run.autocast():
                 run.validated(**validate(G_mean, pictures, palette.names))
         if run.due(opt.run.save_every):
             run.save()
@@ -193,7 +179,6 @@ def main() -> None:
     if dry_run:
         print(f"G: {build.millions(build.seg_generator(opt, download=False))} parameters")
         print(f"D: {build.millions(build.seg_discriminator(opt))} parameters")
-        palette_of(opt.data.classes)
     else:
         train(opt)
 

@@ -40,18 +40,16 @@ def random_window(
     height, width = picture.shape[:2]
     factor = max(size[0] / height, size[1] / width) * (rng.uniform(0.75, 1.5) if "scale" in names else 1.0)
     scaled = (max(1, round(height * factor)), max(1, round(width * factor)))
-    picture, label = resize(picture, scaled), None if label is None else resize(label, scaled)
-    pads = [
-        (max(0, want - have) // 2, max(0, want - have) - max(0, want - have) // 2)
-        for want, have in zip(size, scaled, strict=True)
-    ]
-    picture = np.pad(picture, [*pads, (0, 0)], mode="edge")
-    free = [have - want for have, want in zip(picture.shape[:2], size, strict=True)]
+    shown = [min(have, want) for have, want in zip(scaled, size, strict=True)]
+    free = [have - part for have, part in zip(scaled, shown, strict=True)]
     top, left = (int(rng.integers(0, f + 1)) if "crop" in names else f // 2 for f in free)
-    window = np.s_[top : top + size[0], left : left + size[1]]
+    down, across = height / scaled[0], width / scaled[1]
+    box = (left * across, top * down, (left + shown[1]) * across, (top + shown[0]) * down)
+    pads = [((want - part) // 2, (want - part + 1) // 2) for want, part in zip(size, shown, strict=True)]
+    picture = np.pad(resize(picture, tuple(shown), box), [*pads, (0, 0)], mode="edge")
     if label is not None:
-        label = np.ascontiguousarray(np.pad(label, pads, constant_values=IGNORED)[window])
-    return np.ascontiguousarray(picture[window]), label
+        label = np.pad(resize(label, tuple(shown), box), pads, constant_values=IGNORED)
+    return picture, label
 
 
 def _jitter(picture: np.ndarray, brightness: float, contrast: float, saturation: float) -> np.ndarray:

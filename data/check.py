@@ -3,20 +3,26 @@
 import hashlib
 import json
 import os
-import sys
+import shlex
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
+import yaml
 
-from data.files import Sample, read_pair
-from data.images import read_picture
+from data.archive import read_zipped
+from data.files import Sample, read_pair, read_spade, read_two
+from data.images import read_picture, require_size
 from data.palette import IGNORED, Palette
 from engine.errors import UserError
 from engine.progress import progress
 
-SMALLEST = 8  # pixels; below it there is nothing to learn from
+SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "check_data.py"
 
 
 @dataclass
@@ -28,52 +34,64 @@ class Survey:
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # per class id, [255] ignored
 
 
-def survey_seg(
-    samples: list[Sample],
-    unlabeled: list[Path],
-    palette: Palette,
-    ignore=(IGNORED,),
-    match: str = "threshold",
-) -> Survey:
-    """Read every sample and every unlabelled picture; the problems come in the order of the files."""
+# A look reads all files of an item and returns its picture's (height, width) and its pixels of each class
+# (int [256], 0 where there are no classes); what is wrong with a file is a UserError that names it.
+Look = Callable[[Any], tuple[tuple[int, int], Any]]
 
-    def look(item: Sample | Path):
+
+def look_seg(item: Sample | Path, palette: Palette, ignore=(IGNORED,), match: str = "threshold"):
+    """The look at a labelled sample, or at an unlabelled picture."""
+    if isinstance(item, Path):
+        return look_picture(item)
+    picture, ids = read_pair(item, palette, ignore, match)
+    return _size(picture, item.image), np.bincount(ids.ravel(), minlength=256)
+
+
+def look_spade(sample: Sample, palette: Palette, ignore=(IGNORED,), match: str = "threshold"):
+    """The look at a picture, its label and, if there, its hair colours."""
+    picture, ids, _ = read_spade(sample, palette, ignore, match)
+    return _size(picture, sample.image), np.bincount(ids.ravel(), minlength=256)
+
+
+def look_pix2pix(sample: Sample):
+    """The look at A and B."""
+    a, _ = read_two(sample)
+    return _size(a, sample.image), 0
+
+
+def look_picture(path: Path):
+    """The look at a picture that stands alone."""
+    return _size(read_picture(path), path), 0
+
+
+def look_zipped(name: str, archive: ZipFile):
+    """The look at a picture in a zip."""
+    return _size(read_zipped(archive, name), Path(archive.filename, name)), 0
+
+
+def _size(picture: np.ndarray, path: Path) -> tuple[int, int]:
+    return require_size(picture, path).shape[:2]
+
+
+def survey(items: list, look: Look) -> Survey:
+    """A look at every item, once each; the problems come in the order of the items."""
+
+    def attempt(item):
         try:
-            if isinstance(item, Path):
-                picture, counts = read_picture(item), 0
-            else:
-                picture, ids = read_pair(item, palette, ignore, match)
-                counts = np.bincount(ids.ravel(), minlength=256)
+            return None, *look(item)
         except UserError as error:
             return str(error), None, 0
-        height, width = picture.shape[:2]
-        if min(height, width) < SMALLEST:
-            path = item if isinstance(item, Path) else item.image
-            return f"{path}: only {width}x{height} pixels, less than {SMALLEST}: remove it", None, 0
-        return None, (height, width), counts
 
-    items = list(dict.fromkeys([*samples, *unlabeled]))  # a sample may be there several times, to weigh more
-    survey = Survey()
+    items = list(dict.fromkeys(items))  # a sample may be there several times, to weigh more
+    found = Survey()
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        looks = progress(pool.map(look, items), len(items), "checking the data")
-        for problem, size, counts in looks:
+        for problem, size, counts in progress(pool.map(attempt, items), len(items), "checking the data"):
             if problem:
-                survey.problems.append(problem)
+                found.problems.append(problem)
             else:
-                survey.sizes.append(size)
-                survey.pixels += counts
-    return survey
-
-
-def check_seg(
-    samples: list[Sample],
-    unlabeled: list[Path],
-    palette: Palette,
-    ignore=(IGNORED,),
-    match: str = "threshold",
-) -> list[str]:
-    """The problems of a data set, one line each; an empty list when every file is sound."""
-    return survey_seg(samples, unlabeled, palette, ignore, match).problems
+                found.sizes.append(size)
+                found.pixels += counts
+    return found
 
 
 def checked(
@@ -84,26 +102,60 @@ def checked(
     match: str = "threshold",
     command: str = "python scripts/check_data.py --family seg --root DIR",
 ) -> None:
-    """check_seg before training: the first problem becomes a UserError, unchanged files are not read again.
+    """The survey before a seg training: the first problem becomes a UserError, unchanged files are not read again.
 
     command: what the error names for the list of all problems.
     """
-    files = [path for sample in samples for path in (sample.image, sample.label) if path] + unlabeled
-    stamp = stamp_path(files, [palette.names, palette.colors, sorted(ignore), match])
+    files = [path for s in samples for path in (s.image, s.label) if path] + unlabeled
+    stamp = stamp_path(files, ["seg", len(samples), palette.names, palette.colors, sorted(ignore), match])
     if os.path.exists(stamp):  # unlike Path.exists, False where the cache may not be read
         return
-    if not sys.stderr.isatty():
-        print(f"checking {len(files)} files of the data set, once", flush=True)
-    problems = check_seg(samples, unlabeled, palette, ignore, match)
+    look = partial(look_seg, palette=palette, ignore=ignore, match=match)
+    problems = survey([*samples, *unlabeled], look).problems
     if problems:
         more = f" (and {len(problems) - 1} more: run {command})" if problems[1:] else ""
         raise UserError(problems[0] + more)
     write_stamp(stamp, len(files))
 
 
+def check_command(root: Path | str, data: Any) -> str:
+    """The shell command that lists all problems of what a seg run with the data options `data` reads from `root`."""
+    unlabeled = data.unlabeled
+    if data.root == "drawn" and unlabeled is None:  # the drawn set brings its own
+        unlabeled = Path(root) / "unlabeled"
+    script = SCRIPT.relative_to(Path.cwd()) if SCRIPT.is_relative_to(Path.cwd()) else SCRIPT
+    words = ["python", script.as_posix(), "--family", "seg"]
+    for name, path in (("root", root), ("val", data.val), ("extra", data.extra), ("unlabeled", unlabeled)):
+        words += [f"--{name}", Path(path).as_posix()] if path else []
+    if data.classes != "anime":
+        words += ["--classes", _classes_word(data.classes)]
+    if set(data.ignore) - {IGNORED}:
+        words += ["--ignore", *map(str, data.ignore)]
+    if data.label_colors != "threshold":
+        words += ["--label-colors", data.label_colors]
+    return shlex.join(words)
+
+
+def _classes_word(classes: tuple) -> str:
+    """The classes of the options, ((name, colour or None), ...), as YAML on one line."""
+    plain = {name: None if color is None else list(color) for name, color in classes}
+    named = plain if any(plain.values()) else list(plain)
+    return yaml.safe_dump(
+        named, default_flow_style=True, sort_keys=False, allow_unicode=True, width=float("inf")
+    ).strip()
+
+
 def stamp_path(files: list[Path], settings: list) -> Path:
     """The stamp of a check: its name is a hash of the files' names, sizes and times, and of the settings."""
-    about = [(str(path.absolute()), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
+    about = []
+    for path in files:
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise UserError(
+                f"{path}: {error.strerror}, or a link to nothing: restore the file, or remove it"
+            ) from error
+        about.append((str(path.absolute()), stat.st_size, stat.st_mtime_ns))
     key = hashlib.sha256(json.dumps([settings, about]).encode()).hexdigest()[:32]
     cache = os.environ.get("ATELIER_CACHE") or os.path.expanduser("~/.cache/atelier")
     return Path(cache) / "checked" / f"{key}.json"

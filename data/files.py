@@ -14,50 +14,94 @@ from engine.errors import UserError
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture and its label; without a label file the picture's file holds both, side by side."""
+    """A picture and its label (pix2pix: A and B); without a label file the picture's file holds both, side by side."""
 
     name: str  # posix path below its folder, without suffix
     image: Path
     label: Path | None
+    color: Path | None = None  # spade: the hair colours, where they are a file of their own
 
 
-def find_pairs(folder: Path | str, first: str = "images", second: str = "labels") -> list[Sample]:
-    """The samples of a folder, sorted: two sub-folders matched by stem, or side-by-side pictures.
+def find_pairs(folder: Path | str, first: str = "images", second: str = "labels", third: str = "") -> list[Sample]:
+    """The samples of a folder, sorted: sub-folders matched by stem (the third may lack), or side-by-side pictures.
 
     Raises UserError for an empty folder, a file without partner, or two files with one stem.
     """
+    return _sound(*list_pairs(folder, first, second, third))
+
+
+def list_pairs(
+    folder: Path | str, first: str = "images", second: str = "labels", third: str = ""
+) -> tuple[list[Sample], list[str]]:
+    """As find_pairs, but a file without partner or a stem met twice is one line of the problems returned beside."""
     folder = Path(folder)
-    there = [name for name in (first, second) if (folder / name).is_dir()]
-    if len(there) == 1:
-        missing = second if there == [first] else first
-        raise UserError(f"{folder}: has {there[0]}/ but no {missing}/: add it, or name another folder")
-    if not there:
-        return [Sample(name, path, None) for name, path in by_stem(folder).items()]
-    return [Sample(name, a, b) for name, a, b in match_stems(folder / first, folder / second)]
+    there = [name for name in (first, second, third) if name and (folder / name).is_dir()]
+    missing = [name for name in (first, second) if name not in there]
+    if there and missing:
+        raise UserError(f"{folder}: has {there[0]}/ but no {missing[0]}/: add it, or name another folder")
+    if there:
+        matches, problems = match_stems(*(folder / name for name in there))
+        return [Sample(*match) for match in matches], problems
+    found, problems = by_stem(folder)
+    return [Sample(name, path, None) for name, path in found.items()], problems
 
 
-def match_stems(first: Path, second: Path) -> list[tuple[str, Path, Path]]:
-    """(name, file, partner) of two folders whose files bear the same names but for the suffix, sorted."""
-    files, partners = by_stem(first), by_stem(second)
-    for here, there, folder, other in ((files, partners, first, second), (partners, files, second, first)):
-        alone = [path for name, path in here.items() if name not in there]
-        if alone:
-            raise UserError(
-                f"{alone[0]}: no partner in {other}{_and_more(alone, folder)}: "
-                "give both the same name but for the suffix, or remove it"
-            )
-    return [(name, path, partners[name]) for name, path in files.items()]
+def training_samples(root: Path | str, first: str = "images", second: str = "labels", third: str = "") -> list[Sample]:
+    """The training part of a data set in any layout: find_pairs of root/train if there, else of root itself."""
+    return _sound(*list_training(root, first, second, third))
 
 
-def by_stem(folder: Path) -> dict[str, Path]:
-    """The pictures below a folder by their path without suffix, sorted; two with one name are a UserError."""
+def list_training(
+    root: Path | str, first: str = "images", second: str = "labels", third: str = ""
+) -> tuple[list[Sample], list[str]]:
+    """As training_samples, the problems beside, as list_pairs."""
+    root = Path(root)
+    if (root / "train").is_dir():
+        return list_pairs(root / "train", first, second, third)
+    samples, problems = list_pairs(root, first, second, third)
+    # Side by side directly in the root: its val/ and test/ are no training data.
+    kept = [s for s in samples if s.image.relative_to(root).parts[0] not in ("val", "test")]
+    if samples and not kept:
+        raise UserError(f"{root}: pictures only in val/ and test/: put those to train on into {root / 'train'}")
+    return kept, problems
+
+
+def _sound(samples: list[Sample], problems: list[str]) -> list[Sample]:
+    if problems:
+        more = f" (and {len(problems) - 1} more: scripts/check_data.py lists them)" if problems[1:] else ""
+        raise UserError(problems[0] + more)
+    return samples
+
+
+def match_stems(*folders: Path) -> tuple[list[tuple], list[str]]:
+    """((name, a file of each folder) ..., problems) of folders whose files bear the same names but for the suffix."""
+    listed = [by_stem(folder) for folder in folders]
+    problems = [line for _, lines in listed for line in lines]
+    matches = []
+    for name in sorted({name for files, _ in listed for name in files}):
+        paths = [files.get(name) for files, _ in listed]
+        lacking = [folder for folder, path in zip(folders, paths, strict=True) if path is None]
+        problems += [
+            f"{next(filter(None, paths))}: no partner in {folder}: "
+            "give both the same name but for the suffix, or remove it"
+            for folder in lacking
+        ]
+        if not lacking:
+            matches.append((name, *paths))
+    return matches, problems
+
+
+def by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """The pictures below a folder by their path without suffix, sorted; a line for each whose name is taken."""
     found: dict[str, Path] = {}
+    problems = []
     for path in list_pictures(folder):
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
-            raise UserError(f"{path}: has the same name as {found[name].name}: rename or remove one")
-        found[name] = path
-    return dict(sorted(found.items()))
+            problems.append(f"{path}: has the same name as {found[name].name}: rename or remove one")
+        else:
+            found[name] = path
+    return dict(sorted(found.items())), problems
 
 
 def read_pair(
@@ -66,19 +110,54 @@ def read_pair(
     """(picture uint8 [H, W, 3], ids uint8 [H, W]) of a sample; a UserError names the file."""
     if sample.label is None:
         picture, label = split_columns(sample.image, 2)
-        try:
-            picture, ids = rgb_array(picture), decode_label(label, palette, ignore, match)
-        except UserError as error:
-            raise UserError(f"{sample.image}: right half: {error}") from error
-    else:
-        picture = read_picture(sample.image)
-        ids = read_label(sample.label, palette, ignore, match)
-    if picture.shape[:2] != ids.shape:
-        raise UserError(
-            f"{sample.image}: {picture.shape[1]}x{picture.shape[0]} pixels, but its label {sample.label} has "
-            f"{ids.shape[1]}x{ids.shape[0]}: make them equal"
-        )
+        return rgb_array(picture), _decode_column(label, f"{sample.image}: right half", palette, ignore, match)
+    picture, ids = read_picture(sample.image), read_label(sample.label, palette, ignore, match)
+    _require_equal(sample.image, picture, "its label", sample.label, ids)
     return picture, ids
+
+
+def read_spade(
+    sample: Sample, palette: Palette, ignore=(IGNORED,), match: str = "threshold"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """(picture uint8 [H, W, 3], ids uint8 [H, W], hair colours uint8 [H, W, 3] or None); a UserError names the file.
+
+    A side-by-side picture three times as wide as high holds three columns, any other two, without colours.
+    """
+    if sample.label is None and picture_size(sample.image)[0] == 3 * picture_size(sample.image)[1]:
+        picture, label, colors = split_columns(sample.image, 3)
+        ids = _decode_column(label, f"{sample.image}: middle of three columns", palette, ignore, match)
+        return rgb_array(picture), ids, rgb_array(colors)
+    picture, ids = read_pair(sample, palette, ignore, match)
+    if sample.color is None:
+        return picture, ids, None
+    colors = read_picture(sample.color)
+    _require_equal(sample.image, picture, "its colour map", sample.color, colors)
+    return picture, ids, colors
+
+
+def read_two(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """(A, B), uint8 [H, W, 3] each, of a pix2pix sample; a UserError names the file."""
+    if sample.label is None:
+        a, b = map(rgb_array, split_columns(sample.image, 2))
+        return a, b
+    a, b = read_picture(sample.image), read_picture(sample.label)
+    _require_equal(sample.image, a, "its partner", sample.label, b)
+    return a, b
+
+
+def _decode_column(column: Image.Image, where: str, palette: Palette, ignore, match: str) -> np.ndarray:
+    try:
+        return decode_label(column, palette, ignore, match)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _require_equal(path: Path, picture: np.ndarray, what: str, other: Path, its: np.ndarray) -> None:
+    (height, width), (its_height, its_width) = picture.shape[:2], its.shape[:2]
+    if (height, width) != (its_height, its_width):
+        raise UserError(
+            f"{path}: {width}x{height} pixels, but {what} {other} has {its_width}x{its_height}: make them equal"
+        )
 
 
 def split_columns(path: Path, parts: int) -> list[Image.Image]:
@@ -114,12 +193,12 @@ def split_pairs(
     adding files moves none. `limit` keeps the first training samples.
     """
     root = Path(root)
-    train = _training_part(root, first, second)
+    train = training_samples(root, first, second)
     names = Path(val) if val else None
     if names is not None and not names.exists():
         raise UserError(f"data.val: {names}: no such folder or list: check the path (now in {Path.cwd()})")
     if names is not None and names.is_file():
-        train, held = _split_by_list(train, names)
+        train, held = split_by_list(train, names)
         source = f"listed in {names}"
     elif names is not None or (root / "val").is_dir():
         held = find_pairs(names or root / "val", first, second)
@@ -135,15 +214,8 @@ def split_pairs(
     return train, held, f"{len(train)} training samples from {root}, {len(held)} for validation ({source})"
 
 
-def _training_part(root: Path, first: str, second: str) -> list[Sample]:
-    if (root / "train").is_dir():
-        return find_pairs(root / "train", first, second)
-    samples = find_pairs(root, first, second)
-    # Side by side directly in the root: its val/ and test/ are no training data.
-    return [s for s in samples if s.image.relative_to(root).parts[0] not in ("val", "test")]
-
-
-def _split_by_list(samples: list[Sample], path: Path) -> tuple[list[Sample], list[Sample]]:
+def split_by_list(samples: list[Sample], path: Path) -> tuple[list[Sample], list[Sample]]:
+    """(the rest, the samples that a text file lists by name, with or without suffix)."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (UnicodeDecodeError, OSError) as error:
@@ -170,10 +242,3 @@ def _split_by_hash(samples: list[Sample], share: float) -> tuple[list[Sample], l
     count = sum(rank < share for rank in ranks.values())
     held = set(ordered[: min(max(count, 1), len(samples) - 1)])
     return [s for s in samples if s not in held], [s for s in samples if s in held]
-
-
-def _and_more(paths: list[Path], folder: Path) -> str:
-    if len(paths) == 1:
-        return ""
-    named = ", ".join(path.relative_to(folder).as_posix() for path in paths[1:3])
-    return f" (nor have {named}{f' and {len(paths) - 3} more' if len(paths) > 3 else ''})"

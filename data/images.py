@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 
 from engine.errors import UserError
 
+SMALLEST = 8  # pixels of a side; below it there is nothing to learn from or to predict
 SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"),
     *(".jp2", ".tga", ".ppm", ".pgm", ".pbm", ".pnm"),
@@ -68,6 +69,14 @@ def rgb_array(picture: Image.Image) -> np.ndarray:
         paper = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(paper, picture)
     return np.array(picture.convert("RGB"))
+
+
+def require_size(picture: np.ndarray, path: Path) -> np.ndarray:
+    """The picture, uint8 [H, W, 3], if no side is below SMALLEST pixels; else a UserError names the file."""
+    height, width = picture.shape[:2]
+    if min(height, width) < SMALLEST:
+        raise UserError(f"{path}: only {width}x{height} pixels, less than {SMALLEST}: remove it")
+    return picture
 
 
 def list_pictures(folder: Path | str) -> list[Path]:

@@ -1,5 +1,6 @@
 """The endless, resumable loader: the batch of step k is a function of (seed, k), with any number of workers."""
 
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -47,7 +48,10 @@ class _Order:
 
 
 def _quiet_worker(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
+    """Ctrl-C and a signal to the group (timeout, schedulers) are the main process's to handle: it saves and exits."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
 
 
 def batches(

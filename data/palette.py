@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -81,6 +82,15 @@ ANIME = Palette(
     ("eye", "face", "hair", "other", "background"),
     ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 255), (255, 255, 0)),
 )
+
+
+def palette_of(classes: Any) -> Palette:
+    """The palette of `data.classes`: anime, names with colours, or names alone."""
+    if classes == "anime":
+        return ANIME
+    if all(color is None for _, color in classes):
+        return Palette.from_classes([name for name, _ in classes])
+    return Palette.from_classes(dict(classes))
 
 
 def read_label(path, palette: Palette, ignore=(IGNORED,), match: str = "threshold") -> np.ndarray:

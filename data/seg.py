@@ -7,24 +7,15 @@ import numpy as np
 import torch
 
 from data.augment import color_augment, mirror, random_window
-from data.check import checked
-from data.files import Sample, find_pairs, read_pair, sample_size, split_pairs
+from data.check import check_command, checked
+from data.files import Sample, read_pair, sample_size, split_pairs, training_samples
 from data.fit import cover_crop
 from data.images import list_pictures, picture_size, read_picture
-from data.palette import ANIME, Palette
+from data.palette import Palette, palette_of
 from data.sample import make_drawn_set
 from engine.errors import UserError
 
 DRAWN_FOLDER = Path("datasets")
-
-
-def palette_of(classes: Any) -> Palette:
-    """The palette of `data.classes`: anime, names with colours, or names alone."""
-    if classes == "anime":
-        return ANIME
-    if all(color is None for _, color in classes):
-        return Palette.from_classes([name for name, _ in classes])
-    return Palette.from_classes(dict(classes))
 
 
 def _to_tensor(picture: np.ndarray) -> torch.Tensor:
@@ -72,6 +63,12 @@ class UnlabeledPictures:
         return _to_tensor(picture)
 
 
+def first_items(*sources: LabeledPictures | UnlabeledPictures | None) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
+    """(x, y or None) of the first two pictures of every source, for the sample grids."""
+    items = [s.item(i, np.random.default_rng(i)) for s in sources if s is not None for i in range(min(2, len(s)))]
+    return [item if isinstance(item, tuple) else (item, None) for item in items]
+
+
 def _to_size(
     picture: np.ndarray,
     label: np.ndarray | None,
@@ -97,13 +94,18 @@ def seg_data(opt: Any) -> tuple[LabeledPictures, LabeledPictures, UnlabeledPictu
     root, unlabeled = _drawn(data) if data.root == "drawn" else (Path(data.root), data.unlabeled)
     train, val, line = split_pairs(root, data.val, data.val_share, data.limit)
     if data.extra:
-        extra = find_pairs(Path(data.extra))
+        extra = training_samples(Path(data.extra))
         train = train + extra * data.extra_repeat
         line += f", {len(extra)} more from {data.extra}, {data.extra_repeat} times"
     paths = list_pictures(Path(unlabeled))[: data.unlabeled_limit] if unlabeled else []
     print(f"data: {line}" + (f", {len(paths)} unlabelled from {unlabeled}" if paths else ""))
-    command = f"python scripts/check_data.py --root {root}" + (f" --unlabeled {unlabeled}" if unlabeled else "")
-    checked(train + val, paths, palette, data.ignore, data.label_colors, command)
+    checked(train + val, paths, palette, data.ignore, data.label_colors, check_command(root, data))
+    if opt.run.keep_best is not None and not val:
+        raise UserError(
+            "run.keep_best: there are no validation pictures; give data.val or data.val_share, or set it none"
+        )
+    if not paths and opt.loss.semi_adv + opt.loss.semi_st > 0:
+        print("note: no data.unlabeled: training on the labelled pictures alone")
     if data.size == "native":
         _same_size(train, paths, data.batch)
     pictures = UnlabeledPictures(paths, data) if paths else None

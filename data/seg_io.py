@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 
 from data.images import read_picture
-from data.palette import IGNORED, colorize, encode_label, ids_by_color
-from data.seg import palette_of
+from data.palette import IGNORED, colorize, encode_label, ids_by_color, palette_of
 from engine.errors import UserError
 
 
@@ -69,7 +68,8 @@ class SegPictures:
             raise UserError(f"--median {args.median}: expected an odd number of at least 3", 2)
 
     def read(self, path: Path) -> np.ndarray:
-        return read_picture(path)
+        picture = read_picture(path)
+        return picture[:, : picture.shape[1] // 2] if self.args.layout == "pair" else picture
 
     @staticmethod
     def forward(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:

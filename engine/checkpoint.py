@@ -1,9 +1,7 @@
 """Checkpoints: a flat dict of state dicts plus format, family, step and options; written whole or not at all."""
 
 import os
-import pickle
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,10 @@ from engine.errors import UserError
 from engine.files import cannot_write, whole_file
 
 FORMAT = 1
+
+
+class Damaged(UserError):
+    """A checkpoint that cannot be read: an older one may serve."""
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -43,17 +45,14 @@ def load(path: Path, family: str | None = None) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # what torch and pickle raise on damaged bytes is of any type
         if "unsupported global" in str(error).lower() or _is_plain_pickle(path):
-            raise UserError(f"{path}: holds code, not only weights: refused and not run; use another file") from None
-        raise UserError(f"{path}: not readable as a checkpoint; use another one from the same folder") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
-        raise UserError(f"{path}: damaged or cut short ({reason}); use another one from the same folder") from None
+            raise Damaged(f"{path}: holds code, not only weights: refused and not run; use another file") from None
+        raise Damaged(f"{path}: damaged, cut short or no checkpoint; use another one from the same folder") from None
     if not isinstance(content, dict) or not {"format", "family", "step", "options"} <= content.keys():
-        raise UserError(f"{path}: not a checkpoint of this program; name a file from a run's checkpoints/")
-    if content["format"] > FORMAT:
-        raise UserError(f"{path}: format {content['format']} is newer than this program's {FORMAT}; update the program")
+        raise Damaged(f"{path}: not a checkpoint of this program; name a file from a run's checkpoints/")
+    if not isinstance(content["format"], int) or content["format"] > FORMAT:
+        raise UserError(f"{path}: format {content['format']} is not this program's {FORMAT}; update the program")
     if family is not None and content["family"] != family:
         raise UserError(
             f"{path}: a checkpoint of family {content['family']}, not {family}; use train_{content['family']}.py"
@@ -122,6 +121,8 @@ def load_what_fits(network: torch.nn.Module, state: dict[str, torch.Tensor]) -> 
     words = [f"{len(fits)} of {len(own)} tensors"]
     left = [key for key in own if key not in fits]
     frozen = [key for key, p in network.named_parameters() if not p.requires_grad]
+    if len(frozen) == len(list(network.parameters())):  # an average, not a network that learns
+        frozen = []
     for what, keys in (("from scratch", left), ("frozen", frozen)):
         if keys:
             words.append(f"{what}: {', '.join(keys[:8])}" + (f" and {len(keys) - 8} more" if len(keys) > 8 else ""))
@@ -129,7 +130,7 @@ def load_what_fits(network: torch.nn.Module, state: dict[str, torch.Tensor]) -> 
 
 
 def first_nonfinite(content: dict[str, Any], prefix: str = "") -> str | None:
-    """The name of a tensor in nested dicts and lists that holds a NaN or an infinity."""
+    """The name of a tensor in nested dicts that holds a NaN or an infinity."""
     for key, value in content.items():
         if isinstance(value, dict):
             found = first_nonfinite(value, f"{prefix}{key}.")

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import platform
 import sys
 
 import torch
@@ -9,13 +10,13 @@ import torch
 from engine.errors import UserError
 
 
-def choose_device(name: str) -> torch.device:
-    """The torch device of `run.device`; auto takes cuda, else mps, else cpu."""
+def choose_device(name: str, option: str = "run.device=") -> torch.device:
+    """The torch device of that name; auto takes cuda, else mps, else cpu. `option` is what an error calls it."""
     has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(device for device in ("cuda", "mps", "cpu") if has[device])
     if not has[name]:
-        raise UserError(f"run.device={name}: this machine's torch has none; use run.device=auto or cpu", 2)
+        raise UserError(f"{option}{name}: this machine's torch has none; use {option}auto or {option}cpu", 2)
     return torch.device(name)
 
 
@@ -41,6 +42,7 @@ def note_emulated_bf16(device: torch.device) -> None:
     if device.type == "cuda":
         emulated = not torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        emulated = device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+        emulated = device.type == "cpu" and platform.machine() in ("x86_64", "AMD64") and not native()
     if emulated:
-        print(f"note: run.precision=bf16: this {device.type} only emulates bf16; fp32 may be faster")
+        print(f"note: bf16: this {device.type} only emulates it; fp32 may be faster")

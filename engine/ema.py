@@ -1,8 +1,6 @@
 """Exponential moving average of a network's weights."""
 
-import contextlib
 import copy
-from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -30,16 +28,6 @@ class EMA:
         torch._foreach_lerp_(list(self.module.parameters()), list(network.parameters()), 1 - beta)
         for mine, live in zip(self.module.buffers(), network.buffers(), strict=True):
             mine.copy_(live)
-
-    @contextlib.contextmanager
-    def evaluating(self) -> Iterator[nn.Module]:
-        """The averaged network in eval mode; afterwards in the mode that it was in."""
-        training = self.module.training
-        self.module.eval()
-        try:
-            yield self.module
-        finally:
-            self.module.train(training)
 
     def state_dict(self) -> dict:
         return self.module.state_dict()

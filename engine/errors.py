@@ -29,7 +29,9 @@ def door(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # raised in a loader's worker it comes with that process's traceback before it
+        line = str(error).strip().splitlines()[-1].split("UserError: ")[-1] if "Traceback" in str(error) else error
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(error.code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -37,7 +39,8 @@ def door(main: Callable[[], None]) -> None:
     except (RuntimeError, MemoryError) as error:
         if not _out_of_memory(error):
             raise
-        print("error: out of memory; lower data.batch or data.size, or set run.precision=bf16", file=sys.stderr)
+        remedy = "lower data.batch or data.size (predict.py: --batch), or set run.precision=bf16"
+        print(f"error: out of memory; {remedy}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from data.fit import Fitted, blend_weights, fit_picture, pad_to, tiles, unfit
-from data.images import list_pictures
+from data.images import list_pictures, require_size
 from engine.errors import UserError
 from engine.files import whole_file
 from engine.progress import progress
@@ -29,37 +29,44 @@ class Pictures(Protocol):
     def outputs(self, picture: np.ndarray, maps: torch.Tensor) -> dict[str, Image.Image]: ...  # ending -> picture
 
 
-@dataclass
-class Report:
-    """What became of the files of a folder."""
-
-    written: list[tuple[Path, Path]] = field(default_factory=list)  # (input, output)
-    existing: int = 0
-    rejected: Counter = field(default_factory=Counter)
-    failed: list[str] = field(default_factory=list)
-
-    def summary(self) -> str:
-        parts = [f"{len(self.written)} predicted"]
-        if self.existing:
-            parts.append(f"{self.existing} already there (--overwrite predicts them again)")
-        parts += [f"{count} left out: {reason}" for reason, count in sorted(self.rejected.items())]
-        if self.failed:
-            parts.append(f"{len(self.failed)} failed")
-        return ", ".join(parts)
-
-
 @dataclass(frozen=True)
 class Job:
     source: Path
     target: Path
 
 
-def find_jobs(source: Path, output: Path, suffixes: tuple[str, ...], limit: int | None = None) -> list[Job]:
+@dataclass
+class Report:
+    """What became of the files of a folder."""
+
+    written: list[Job] = field(default_factory=list)
+    existing: list[Job] = field(default_factory=list)
+    rejected: Counter = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:
+        parts = [f"{len(self.written)} predicted"]
+        if self.existing:
+            parts.append(f"{len(self.existing)} already there (--overwrite predicts them again)")
+        parts += [f"{count} left out: {reason}" for reason, count in sorted(self.rejected.items())]
+        if self.failed:
+            parts.append(f"{len(self.failed)} failed")
+        return ", ".join(parts)
+
+
+def find_jobs(
+    source: Path, output: Path, suffixes: tuple[str, ...], limit: int | None = None, reserved: tuple[str, ...] = ()
+) -> list[Job]:
     """The input files and where their outputs go: NAME.png, sub-folders kept.
 
+    Args:
+        suffixes: endings of further files beside NAME.png; `reserved`: names in `output` that no picture may take.
+
     Raises:
-        UserError: no input, input and output the same, or two inputs with one output name.
+        UserError: no input, an output that is an input or a file, or two inputs with one output name.
     """
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output {output}: is a file; name a folder")
     if source.is_file():
         paths, base = [source], source.parent
     else:
@@ -69,8 +76,10 @@ def find_jobs(source: Path, output: Path, suffixes: tuple[str, ...], limit: int 
         inside = output.resolve()
         paths = [path for path in paths if inside not in path.resolve().parents]
     jobs = [Job(path, output / path.relative_to(base).with_suffix(".png")) for path in paths[:limit]]
-    taken: dict[str, Path] = {}
+    taken = {str(output / name).casefold(): Path("the program") for name in reserved}
     for job in jobs:
+        if job.target.resolve() == job.source.resolve():
+            raise UserError(f"{job.source}: its output would overwrite it; name another --output")
         for suffix in ("", *suffixes):
             name = str(beside(job.target, suffix)).casefold()  # some file systems do not tell the case
             if name in taken:
@@ -158,19 +167,19 @@ def predict_folder(jobs: list[Job], pictures: Pictures, network: Network, overwr
     todo = []
     for job in jobs:
         names = [beside(job.target, suffix) for suffix in ("", *pictures.extra_suffixes)]
-        if overwrite or not all(name.is_file() for name in names):
-            todo.append(job)
-    report.existing = len(jobs) - len(todo)
+        done = all(name.is_file() for name in names) and not overwrite
+        (report.existing if done else todo).append(job)
+
+    def fail(error: UserError) -> None:
+        report.failed.append(str(error))
+        tqdm.write(f"error: {error}", file=sys.stderr)
 
     def read() -> Iterator[tuple[Job, np.ndarray]]:
         for job in progress(todo, len(todo), "predict", "picture"):
             try:
-                picture = pictures.read(job.source)
+                yield job, require_size(pictures.read(job.source), job.source)
             except UserError as error:
-                report.failed.append(str(error))
-                tqdm.write(f"error: {error}", file=sys.stderr)
-                continue
-            yield job, picture
+                fail(error)
 
     for job, picture, maps in network.maps(read()):
         reason = pictures.rejects(picture, maps)
@@ -181,5 +190,5 @@ def predict_folder(jobs: list[Job], pictures: Pictures, network: Network, overwr
         for suffix, output in pictures.outputs(picture, maps).items():
             with whole_file(beside(job.target, suffix)) as part:
                 output.save(part, "PNG")
-        report.written.append((job.source, job.target))
+        report.written.append(job)
     return report

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from data.images import read_picture
+from engine.errors import UserError
 from engine.files import whole_file
 from engine.logs import tile
 
@@ -41,10 +42,14 @@ def write_gallery(
 
 
 def _figure(folder: Path, source: Path, output: Path) -> str:
+    try:
+        thumbnail = _thumbnail(source)
+    except UserError:  # its output is from an earlier prediction
+        thumbnail = ""
     link = html.escape(quote(Path(os.path.relpath(output, folder)).as_posix()))
     name = html.escape(output.relative_to(folder).with_suffix("").as_posix())
     return (
-        f'<figure><img src="{_thumbnail(source)}" alt="input {name}" loading=lazy> '
+        f'<figure><img src="{thumbnail}" alt="input {name}" loading=lazy> '
         f'<a href="{link}"><img src="{link}" alt="output {name}" loading=lazy></a>'
         f"<figcaption>{name}</figcaption></figure>"
     )

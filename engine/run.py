@@ -123,9 +123,7 @@ class Run:
         for path in reversed(checkpoint.steps(self.folder)):
             try:
                 content = checkpoint.load(path, self.options.family)
-            except UserError as error:
-                if "family" in str(error) or "newer" in str(error):
-                    raise
+            except checkpoint.Damaged as error:
                 print(f"warning: {error}", file=sys.stderr)
                 path.rename(path.with_suffix(".damaged"))
                 continue
@@ -148,16 +146,18 @@ class Run:
             print(f"options changed since {path.name}: {words}")
 
     def _restore(self, content: dict, path: Path) -> None:
+        loaded = set()
         for name, part in self.parts.items():
             if name not in content:
                 raise UserError(f"{path}: holds no {name}; choose another run.dir, or start from it with run.init_from")
             if isinstance(part, torch.optim.Optimizer):
                 groups = part.state_dict()["param_groups"]  # this run's rates and betas, the checkpoint's moments
                 part.load_state_dict({"state": content[name]["state"], "param_groups": groups})
-            else:
-                checkpoint.load_network(getattr(part, "module", part), content[name], f"{path}: {name}")
+            elif id(network := getattr(part, "module", part)) not in loaded:  # an EMA that is off is the network itself
+                checkpoint.load_network(network, content[name], f"{path}: {name}")
+                loaded.add(id(network))
         self.step = self._saved_step = content["step"]
-        self.best = content["best"]
+        self.best = content.get("best", self.best)
 
     def _init_from(self) -> None:
         """run.init_from: weights only, at step 0; what is missing is listed and keeps its initial values."""
@@ -252,8 +252,6 @@ class Run:
         if self.opt.keep_best is None:
             return
         name, direction = self.opt.keep_best
-        if name not in metrics:
-            raise UserError(f"run.keep_best={name}: no such metric; there are {', '.join(metrics)}", 2)
         value, old = metrics[name], self.best["value"]
         if math.isfinite(value) and (old is None or (value > old if direction == "max" else value < old)):
             self.best = {"value": float(value), "step": self.step, "stale": 0}

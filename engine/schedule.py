@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import torch
+from torch import nn
 
 
 def poly(progress: float, start: float = 0.4, power: float = 0.9) -> float:
@@ -26,3 +27,12 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 def adam(groups: Iterable, lr: float, betas: tuple[float, float], weight_decay: float = 0.0) -> torch.optim.Adam:
     """torch's Adam with L2 weight decay, in its fused form, which is the fastest on CPU and CUDA alike."""
     return torch.optim.Adam(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+
+
+def encoder_groups(network: nn.Module, factor: float) -> list[dict]:
+    """A network's parameters that learn, in two groups: those of its `encoder` at `factor` times the rate."""
+    named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    return [
+        {"params": [p for name, p in named if not name.startswith("encoder.")]},
+        {"params": [p for name, p in named if name.startswith("encoder.")], "factor": factor},
+    ]

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORED = 255
+from data.palette import IGNORED
 
 
 def one_hot(y: Tensor, classes: int) -> Tensor:

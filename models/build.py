@@ -13,16 +13,12 @@ from models.seg_fcn import DilatedFCN
 from models.seg_unet import SegUNet
 
 
-def seg_classes(opt: Any) -> int:
-    return 5 if opt.data.classes == "anime" else len(opt.data.classes)
-
-
 def seg_generator(opt: Any, download: bool = True) -> nn.Module:
     """G of the seg family: RGB [B, 3, H, W] in [0, 1] -> logits [B, C, H, W].
 
     download: whether `model.pretrained` may fetch the encoder's weights; prediction needs none.
     """
-    m, classes = opt.model, seg_classes(opt)
+    m, classes = opt.model, len(opt.data.class_names)
     norms = dict(conv_norm=m.conv_norm, norm=m.norm, eps=m.norm_eps)
     if m.generator == "resnet_deeplab":
         return ResNetDeepLab(
@@ -42,7 +38,7 @@ def seg_generator(opt: Any, download: bool = True) -> nn.Module:
 def seg_discriminator(opt: Any) -> nn.Module:
     """D of the seg family: class maps [B, C, H, W] -> confidence logits [B, 1, H, W]."""
     m = opt.model
-    return FCNDiscriminator(seg_classes(opt), m.d_width, conv_norm=m.conv_norm, norm=m.norm, eps=m.norm_eps)
+    return FCNDiscriminator(len(opt.data.class_names), m.d_width, conv_norm=m.conv_norm, norm=m.norm, eps=m.norm_eps)
 
 
 def millions(network: nn.Module) -> str:

@@ -1,6 +1,6 @@
 """Layers that the families share: spectral normalisation, convolutions, norms, sub-pixel conv, padding."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -218,3 +218,15 @@ def batch_statistics(module: nn.Module):
             m.track_running_stats = True
         for m, mode in modes:
             m.training = mode
+
+
+@contextmanager
+def predicting(module: nn.Module, norm_stats: str = "running"):
+    """The network in eval mode, with batch statistics if norm_stats is "batch"; afterwards as it was."""
+    training = module.training
+    module.eval()
+    try:
+        with batch_statistics(module) if norm_stats == "batch" else nullcontext():
+            yield module
+    finally:
+        module.train(training)

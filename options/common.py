@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from options.fields import choice, flag, integer, list_of, number, option, optional, size, text
+from options.fields import choice, flag, integer, list_of, number, option, optional, path, size, text
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    dir: str = option("runs/run", text("a folder"), "run folder; the same command resumes what stands there")
+    dir: str = option("runs/run", path("a folder"), "run folder; the same command resumes what stands there")
     steps: int = option(20000, integer(1), "training steps")
     epochs: float | None = option(None, optional(number(0)), "passes over the training pictures, instead of run.steps")
     seed: int = option(0, integer(0, 2**31), "step k is a function of (seed, k)")
@@ -28,12 +28,14 @@ class RunOptions:
     eval_every: int = option(1000, integer(0), "steps between validations, 0: never")
     early_stop: int = option(0, integer(0), "stop after so many validations without a new best, 0: never")
     init_from: str | None = option(
-        None, optional(text("a checkpoint or run folder")), "start at step 0 from these weights"
+        None, optional(path("a checkpoint or run folder")), "start at step 0 from these weights"
     )
 
     def __post_init__(self):
         if self.keep_best is not None and self.keep_best[1] not in ("min", "max"):
             raise ValueError(f"run.keep_best={','.join(self.keep_best)}: expected METRIC,min or METRIC,max")
+        if self.keep_best is not None and not self.eval_every:
+            raise ValueError("run.eval_every=0: run.keep_best needs validations; set both or neither")
         if self.early_stop and self.keep_best is None:
             raise ValueError(f"run.early_stop={self.early_stop}: needs run.keep_best, the metric to watch")
         if self.epochs is not None and self.epochs <= 0:
@@ -43,9 +45,9 @@ class RunOptions:
 @dataclass(frozen=True)
 class DataOptions:
     root: str = option(
-        "drawn", text("a folder or drawn"), "the data set, or drawn: sample characters, made on first use"
+        "drawn", path("a folder or drawn"), "the data set, or drawn: sample characters, made on first use"
     )
-    val: str | None = option(None, optional(text("a folder or a list file")), "validation data; default root/val")
+    val: str | None = option(None, optional(path("a folder or a list file")), "validation data; default root/val")
     val_share: float = option(0.1, number(0, 0.9), "split off by file name when there is neither data.val nor val/")
     limit: int | None = option(None, optional(integer(1)), "use only the first N training pictures")
     batch: int = option(4, integer(1), "pictures in a step")

@@ -3,15 +3,20 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Kind:
-    """`read(value)` returns the typed value or raises ValueError; `expected` says in words what it takes."""
+    """`read(value)` returns the typed value or raises ValueError; `expected` says in words what it takes.
+
+    raw: a word of the command line is taken as it stands, not as YAML (a folder named 007 is no number).
+    """
 
     expected: str
     read: Callable[[Any], Any]
+    raw: bool = False
 
 
 def option(default: Any, kind: Kind, help: str) -> Any:
@@ -80,7 +85,16 @@ def text(expected: str = "text") -> Kind:
             raise ValueError
         return str(value)
 
-    return Kind(expected, read)
+    return Kind(expected, read, raw=True)
+
+
+def path(expected: str) -> Kind:
+    """A file or folder; `~` is the home folder."""
+
+    def read(value: Any) -> str:
+        return str(Path(text().read(value)).expanduser())
+
+    return Kind(expected, read, raw=True)
 
 
 def choice(*names: str) -> Kind:
@@ -98,19 +112,7 @@ def optional(kind: Kind) -> Kind:
     def read(value: Any) -> Any:
         return None if value is None or value == "none" else kind.read(value)
 
-    return Kind(kind.expected + " or none", read)
-
-
-def either(*kinds: Kind) -> Kind:
-    def read(value: Any) -> Any:
-        for kind in kinds:
-            try:
-                return kind.read(value)
-            except ValueError:
-                continue
-        raise ValueError
-
-    return Kind(" or ".join(kind.expected for kind in kinds), read)
+    return Kind(kind.expected + " or none", read, kind.raw)
 
 
 def list_of(kind: Kind, length: int | None = None) -> Kind:

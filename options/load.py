@@ -36,15 +36,6 @@ def flat_fields(cls: type, prefix: str = "") -> dict[str, dataclasses.Field]:
     return fields
 
 
-def flatten(opt: Any, prefix: str = "") -> dict[str, Any]:
-    """An options object as dotted key -> value."""
-    flat = {}
-    for f in dataclasses.fields(opt):
-        value = getattr(opt, f.name)
-        flat |= {prefix + f.name: value} if "kind" in f.metadata else flatten(value, prefix + f.name + ".")
-    return flat
-
-
 def to_dict(opt: Any) -> dict[str, Any]:
     """An options object as nested plain dicts and lists, for YAML and for checkpoints."""
 
@@ -83,14 +74,23 @@ def load(cls: type[Options], argv: Sequence[str], default_file: Path) -> Options
         if "=" in word:
             key, _, value = word.lstrip("-").partition("=")
             _known(cls, key, "command line")
-            values[key] = (_scalar(value), "command line")
-    return _build(cls, values)
+            raw = flat_fields(cls)[key].metadata["kind"].raw
+            values[key] = (value if raw else _scalar(value), "command line")
+    return _build(cls, _one_length(values))
+
+
+def _one_length(values: dict[str, tuple[Any, str]]) -> dict[str, tuple[Any, str]]:
+    """Of run.steps and run.epochs the one that was said last: steps on the command line override a YAML's epochs."""
+    steps, epochs = values.get("run.steps"), values.get("run.epochs")
+    if steps and epochs and steps[1] == "command line" and epochs[1] != "command line":
+        return {key: value for key, value in values.items() if key != "run.epochs"}
+    return values
 
 
 def _scalar(value: str) -> Any:
     try:
         return yaml.safe_load(value) if value.strip() else value
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: what looks like a date and is none
         return value
 
 
@@ -102,7 +102,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         raise UserError(f"{file}: no such options file; {hint}", 2)
     try:
         values = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeyLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]

@@ -5,18 +5,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from options.common import DataOptions, EMAOptions, RunOptions
-from options.fields import choice, classes, flag, group, integer, list_of, number, option, optional, text
+from options.fields import choice, classes, flag, group, integer, list_of, number, option, optional, path
 
+ANIME_NAMES = ("eye", "face", "hair", "other", "background")
 DEFAULT_FILE = Path(__file__).with_suffix(".yaml")
 
 
 @dataclass(frozen=True)
 class SegDataOptions(DataOptions):
     unlabeled: str | None = option(
-        None, optional(text("a folder")), "pictures without labels (drawn: made with the set)"
+        None, optional(path("a folder")), "pictures without labels (drawn: made with the set)"
     )
     unlabeled_limit: int | None = option(None, optional(integer(1)), "use only the first N unlabelled pictures")
-    extra: str | None = option(None, optional(text("a folder")), "more labelled training data, in any layout")
+    extra: str | None = option(None, optional(path("a folder")), "more labelled training data, in any layout")
     extra_repeat: int = option(1, integer(1), "how often a pass goes over data.extra, to weigh a few against many")
     classes: Any = option("anime", classes(), "names and label colours")
     label_colors: str = option(
@@ -31,6 +32,17 @@ class SegDataOptions(DataOptions):
     drawn_labeled: int = option(200, integer(2), "drawn set: labelled training pictures")
     drawn_unlabeled: int = option(800, integer(1), "drawn set: unlabelled pictures")
     drawn_val: int = option(100, integer(1), "drawn set: validation pictures")
+
+    def __post_init__(self):
+        cut = {"scale", "crop"} & set(self.augment)
+        if self.size == "native" and cut:
+            raise ValueError(
+                f"data.augment={','.join(sorted(cut))}: data.size=native keeps pictures as they are; give N"
+            )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return ANIME_NAMES if self.classes == "anime" else tuple(name for name, _ in self.classes)
 
 
 @dataclass(frozen=True)
@@ -53,12 +65,19 @@ class SegModelOptions:
     dropout: float = option(0.5, number(0, 0.95), "unet's dropout")
     d_width: int = option(64, integer(1), "channels of the discriminator's first layer")
     conv_norm: str = option("spectral", choice("none", "spectral"), "spectral normalisation of the convolutions")
-    norm: str = option("batch", choice("batch", "instance", "none"), "normalisation of the activations")
+    norm: str = option(
+        "batch",
+        choice("batch", "instance", "none"),
+        "normalisation of the activations (an encoder keeps its batch norm)",
+    )
     norm_eps: float = option(1e-5, number(0), "added to the variance (the originals: 2e-5)")
 
     def __post_init__(self):
         if self.encoder == "msra101" and self.depth == "layer4":
             raise ValueError("model.depth=layer4: msra101 has layer2 only; choose another model.encoder")
+        if self.generator != "resnet_deeplab" and (self.pretrained or self.frozen_bn):
+            key = "pretrained" if self.pretrained else "frozen_bn"
+            raise ValueError(f"model.{key}=true: {self.generator} has no encoder; use model.generator=resnet_deeplab")
         if self.encoder == "msra101" and self.pretrained:
             raise ValueError("model.pretrained=true: msra101 has no torchvision weights; choose another model.encoder")
 
@@ -114,7 +133,11 @@ class SegOptions:
     sample: SegSampleOptions = group(SegSampleOptions)
 
     def __post_init__(self):
-        count = 5 if self.data.classes == "anime" else len(self.data.classes)
-        weights = self.loss.class_weights
-        if weights is not None and len(weights) != count:
-            raise ValueError(f"loss.class_weights: {len(weights)} weights for {count} classes; give one per class")
+        names, weights, best = self.data.class_names, self.loss.class_weights, self.run.keep_best
+        if weights is not None and len(weights) != len(names):
+            raise ValueError(f"loss.class_weights: {len(weights)} weights for {len(names)} classes; give one per class")
+        metrics = ["miou", "pixel_accuracy", *(f"iou/{name}" for name in names)]
+        if best is not None and best[0] not in metrics:
+            raise ValueError(
+                f"run.keep_best={','.join(best)}: there is no such metric; choose from {', '.join(metrics)}"
+            )

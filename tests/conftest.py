@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from data.palette import ANIME, encode_label
 from data.sample import make_drawn_set
 from options.load import load
 from options.seg import DEFAULT_FILE, SegOptions
@@ -15,7 +18,7 @@ TINY = """
     run.device=cpu run.steps=6 run.log_every=1 run.sample_every=0 run.save_every=2 run.eval_every=0
     data.size=32 data.batch=2 data.workers=0 data.augment=mirror,gamma
     model.generator=unet model.width=4 model.d_width=4
-    loss.semi_start=2 optim.g_lr=1e-3 ema.half_life=20
+    run.keep_best=none loss.semi_start=2 optim.g_lr=1e-3 ema.half_life=20
 """.split()  # noqa: SIM905
 
 
@@ -26,8 +29,11 @@ def drawn(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ATELIER_CACHE", str(tmp_path / "cache"))
+def cache(tmp_path_factory, monkeypatch) -> Path:
+    """A cache folder of the test's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("ATELIER_CACHE", str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -42,3 +48,19 @@ def tiny(drawn, tmp_path):
 
 def tiny_words(drawn: Path, folder: Path, *words: str) -> list[str]:
     return [*TINY, f"data.root={drawn}", f"data.unlabeled={drawn / 'unlabeled'}", f"run.dir={folder}", *words]
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """Three sound samples in images/ and labels/, two unlabelled pictures."""
+    rng = np.random.default_rng(0)
+    for name in ("images", "labels", "unlabeled"):
+        (tmp_path / name).mkdir()
+    for name in "abc":
+        picture, ids = rng.integers(0, 256, (32, 24, 3)), rng.integers(0, 5, (32, 24))
+        Image.fromarray(picture.astype(np.uint8)).save(tmp_path / f"images/{name}.png")
+        encode_label(ids.astype(np.uint8), ANIME).save(tmp_path / f"labels/{name}.png")
+    for name in "xy":
+        picture = rng.integers(0, 256, (9, 50, 3))
+        Image.fromarray(picture.astype(np.uint8)).save(tmp_path / f"unlabeled/{name}.png")
+    return tmp_path

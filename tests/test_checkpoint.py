@@ -42,6 +42,8 @@ def test_unreadable_checkpoints_are_one_line(tmp_path, monkeypatch):
         "cut.pt": good.read_bytes()[:-500],
         "empty.pt": b"",
         "text.pt": b"hello, this is no checkpoint",
+        "paren.pt": b"(a text",
+        "global.pt": b"G12",
         "noise.pt": np.random.default_rng(0).bytes(5000),
     }
     for name, content in cases.items():
@@ -52,7 +54,8 @@ def test_unreadable_checkpoints_are_one_line(tmp_path, monkeypatch):
     torch.save(torch.zeros(3), "tensor.pt")
     checkpoint.save(tmp_path / "old.pt", {"family": "toy", "step": 1, "options": {}})
     torch.save({**torch.load("old.pt"), "format": 99}, "newer.pt")
-    for name in [*cases, "code.pt", "code2.pt", "tensor.pt", "newer.pt", "missing.pt"]:
+    torch.save({**torch.load("old.pt"), "format": "1"}, "odd.pt")
+    for name in [*cases, "code.pt", "code2.pt", "tensor.pt", "newer.pt", "odd.pt", "missing.pt"]:
         with pytest.raises(UserError) as caught:
             checkpoint.load(tmp_path / name)
         line = str(caught.value)

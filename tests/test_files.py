@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.files import Sample, find_pairs, read_pair, sample_size, split_columns, split_pairs
+from data.files import (
+    Sample,
+    find_pairs,
+    list_pairs,
+    read_pair,
+    read_spade,
+    read_two,
+    sample_size,
+    split_columns,
+    split_pairs,
+    training_samples,
+)
 from data.palette import ANIME, colorize, encode_label
 from engine.errors import UserError
 
@@ -51,7 +62,9 @@ def test_missing_partners_are_named(tmp_path):
     assert str(tmp_path / "images" / "b.png") in line and "no partner in" in line
     touch(tmp_path, "labels/b.png", *(f"labels/x{i}.png" for i in range(5)))
     line = refusal(find_pairs, tmp_path)
-    assert "x0.png" in line and "x1.png, x2.png and 2 more" in line
+    assert "x0.png" in line and "(and 4 more: scripts/check_data.py lists them)" in line
+    samples, problems = list_pairs(tmp_path)
+    assert names(samples) == ["a", "b"] and len(problems) == 5 and "x4.png: no partner in" in problems[-1]
 
 
 def test_bad_folders(tmp_path):
@@ -67,8 +80,37 @@ def test_bad_folders(tmp_path):
 def test_one_stem_twice(tmp_path, folder):
     if folder != ".":
         touch(tmp_path, "images/a.png", "labels/a.png")
-    touch(tmp_path, f"{folder}/a.png", f"{folder}/a.jpg")
+    touch(tmp_path, *(f"{folder}/{name}" for name in ("a.png", "a.jpg", "a.gif")))
     assert "same name" in refusal(find_pairs, tmp_path)
+    samples, problems = list_pairs(tmp_path)
+    assert names(samples) == ["a"] and len(problems) == 2
+    assert "a.jpg: has the same name as a.gif" in problems[0] and "a.png: has the same name as a.gif" in problems[1]
+
+
+def test_three_folders(tmp_path):
+    touch(tmp_path, *(f"{folder}/{name}.png" for folder in ("images", "labels", "colors") for name in "ab"))
+    touch(tmp_path, "images/c.png", "labels/c.png", "colors/d.png")
+    assert all(sample.color is None for sample in find_pairs(tmp_path))
+    samples, problems = list_pairs(tmp_path, "images", "labels", "colors")
+    assert names(samples) == ["a", "b"] and samples[0].color == tmp_path / "colors/a.png"
+    lacking = [line.split(": give")[0] for line in problems]
+    assert lacking == [
+        f"{tmp_path / 'images/c.png'}: no partner in {tmp_path / 'colors'}",
+        f"{tmp_path / 'colors/d.png'}: no partner in {tmp_path / 'images'}",
+        f"{tmp_path / 'colors/d.png'}: no partner in {tmp_path / 'labels'}",
+    ]
+
+
+@pytest.mark.parametrize("part", ["", "train/"])
+@pytest.mark.parametrize("layout", [["a.png"], ["images/a.png", "labels/a.png"]])
+def test_training_samples_of_every_layout(tmp_path, part, layout):
+    touch(tmp_path, *(part + name for name in layout), "val/x.png", "test/y.png")
+    assert names(training_samples(tmp_path)) == ["a"]
+
+
+def test_a_set_of_val_and_test_alone_trains_nothing(tmp_path):
+    touch(tmp_path, "val/x.png", "test/y.png")
+    assert "only in val/ and test/" in refusal(training_samples, tmp_path)
 
 
 @pytest.fixture
@@ -105,6 +147,43 @@ def test_split_columns(tmp_path, pair):
     Image.fromarray(np.hstack([pair[0]] * 3)).save(tmp_path / "a.png")
     for part in split_columns(tmp_path / "a.png", 3):
         np.testing.assert_array_equal(np.asarray(part), pair[0])
+
+
+def test_read_spade_of_every_layout(tmp_path, pair):
+    (picture, ids), colors = pair, 255 - pair[0]
+    label = colorize(ids, ANIME)
+    square = [part[:, :16] for part in (picture, label, colors)]
+    Image.fromarray(np.hstack(square)).save(tmp_path / "three.png")
+    Image.fromarray(np.hstack([picture, label])).save(tmp_path / "two.png")
+    for name, part in (("p", picture), ("l", label), ("c", colors), ("small", colors[:8])):
+        Image.fromarray(part).save(tmp_path / f"{name}.png")
+    p, q, c, small = (tmp_path / f"{name}.png" for name in ("p", "l", "c", "small"))
+
+    read = read_spade(Sample("three", tmp_path / "three.png", None), ANIME)
+    np.testing.assert_array_equal(read[0], square[0])
+    np.testing.assert_array_equal(read[1], ids[:, :16])
+    np.testing.assert_array_equal(read[2], square[2])
+    assert read_spade(Sample("two", tmp_path / "two.png", None), ANIME)[2] is None
+    assert read_spade(Sample("p", p, q), ANIME)[2] is None
+    np.testing.assert_array_equal(read_spade(Sample("p", p, q, c), ANIME)[2], colors)
+    line = refusal(read_spade, Sample("p", p, q, small), ANIME)
+    assert "p.png: 20x16 pixels, but its colour map" in line and "small.png has 20x8" in line
+    Image.fromarray(np.hstack([square[0]] * 3)).save(tmp_path / "three.png")
+    assert "three.png: middle of three columns: " in refusal(
+        read_spade, Sample("three", tmp_path / "three.png", None), ANIME
+    )
+
+
+def test_read_two_of_both_layouts(tmp_path, pair):
+    a, b = pair[0], 255 - pair[0]
+    Image.fromarray(np.hstack([a, b])).save(tmp_path / "both.png")
+    Image.fromarray(a).save(tmp_path / "a.png")
+    Image.fromarray(b).save(tmp_path / "b.png")
+    for sample in (Sample("both", tmp_path / "both.png", None), Sample("a", tmp_path / "a.png", tmp_path / "b.png")):
+        for read, expected in zip(read_two(sample), (a, b), strict=True):
+            np.testing.assert_array_equal(read, expected)
+    line = refusal(read_two, Sample("a", tmp_path / "a.png", tmp_path / "both.png"))
+    assert "a.png: 20x16" in line and "both.png has 40x16" in line
 
 
 def test_split_by_share_is_stable(tmp_path):

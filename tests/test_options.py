@@ -26,6 +26,20 @@ def written(tmp_path, text: str) -> Path:
     return path
 
 
+def test_of_steps_and_epochs_the_last_said_counts(tmp_path):
+    path = str(written(tmp_path, "run: {epochs: 5, steps: 7}"))
+    assert load(SegOptions, [path], DEFAULT_FILE).run.epochs == 5
+    assert load(SegOptions, [path, "run.steps=3"], DEFAULT_FILE).run.epochs is None
+    assert load(SegOptions, [path, "run.steps=3", "run.epochs=2"], DEFAULT_FILE).run.epochs == 2
+
+
+def test_folders_are_taken_as_they_stand(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    data = load(SegOptions, ["data.root=~/pairs", "data.unlabeled=007", "data.val=none"], DEFAULT_FILE).data
+    assert (data.root, data.unlabeled, data.val) == (str(tmp_path / "pairs"), "007", None)
+    assert load(SegOptions, ["data.root=2024-02-30"], DEFAULT_FILE).data.root == "2024-02-30"
+
+
 def test_defaults_then_yaml_then_command_line(tmp_path):
     path = written(tmp_path, "run: {steps: 7, seed: 3}\noptim:\n  g_lr: 2e-4\n")
     opt = load(SegOptions, [str(path), "run.steps=9", "--data.batch=2"], DEFAULT_FILE)
@@ -70,6 +84,11 @@ def test_values_of_the_command_line(word, key, value):
         (["data.classes=[a, a]"], ["data.classes", "names"]),
         (["run.keep_best=miou,up"], ["run.keep_best=miou,up", "METRIC,max"]),
         (["run.early_stop=3", "run.keep_best=none"], ["run.early_stop=3", "run.keep_best"]),
+        (["run.keep_best=mIoU,max"], ["run.keep_best=mIoU,max", "miou, pixel_accuracy, iou/eye"]),
+        (["run.eval_every=0"], ["run.eval_every=0", "run.keep_best"]),
+        (["data.size=native", "data.augment=mirror,crop"], ["data.augment=crop", "data.size=native"]),
+        (["model.generator=unet", "model.pretrained=true"], ["model.pretrained=true", "unet has no encoder"]),
+        (["optim.g_lr=2024-02-30"], ["optim.g_lr=2024-02-30", "a number"]),
         (["loss.class_weights=1,2"], ["loss.class_weights", "2 weights for 5 classes"]),
         (["model.encoder=msra101", "model.depth=layer4"], ["model.depth=layer4", "msra101"]),
         (["nowhere.yaml"], ["nowhere.yaml", "no such options file"]),

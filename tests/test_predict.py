@@ -128,10 +128,10 @@ def test_a_bad_file_stops_no_other_and_the_exit_code_says_so(weights, pictures, 
     words = ["--weights", weights, "--input", pictures, "--output", tmp_path / "out", "--device", "cpu"]
     done = subprocess.run([sys.executable, ROOT / "predict.py", *words], capture_output=True, text=True)
     assert done.returncode == 1
-    assert written(tmp_path / "out") == sorted([*NAMES, "one.png"])
-    assert "7 predicted, 4 failed" in done.stdout
+    assert written(tmp_path / "out") == NAMES
+    assert "6 predicted, 5 failed" in done.stdout
     assert "Traceback" not in done.stderr
-    for name in ("text.png", "empty.png", "cut.png", "bomb.png"):
+    for name in ("text.png", "empty.png", "cut.png", "bomb.png", "one.png"):
         assert str(pictures / name) in done.stderr
 
 
@@ -157,6 +157,36 @@ def test_input_and_output_folders(pictures, tmp_path):
     assert inside / "before.png" not in [job.source for job in find_jobs(pictures, inside, ())]
     (job,) = find_jobs(pictures / "wide.png", tmp_path / "out", ())
     assert job.target == tmp_path / "out" / "wide.png"
+    with pytest.raises(UserError, match="would overwrite it"):
+        find_jobs(pictures / "wide.png", pictures, ())
+    with pytest.raises(UserError, match="is a file"):
+        find_jobs(pictures, pictures / "wide.png", ())
+    Image.new("RGB", (8, 8)).save(pictures / "grid.png")
+    with pytest.raises(UserError, match="grid.png is also that of the program"):
+        find_jobs(pictures, tmp_path / "out", (), reserved=("grid.png",))
+
+
+def test_a_failed_or_filtered_picture_is_not_in_the_gallery(weights, pictures, tmp_path, monkeypatch, capsys):
+    common = ["--weights", weights, "--input", pictures, "--output", tmp_path / "out", "--gallery"]
+    run(monkeypatch, *common)
+    (pictures / "wide.png").write_bytes(b"")
+    with pytest.raises(UserError, match="1 of 6 files failed"):
+        run(monkeypatch, *common, "--overwrite")
+    assert "5 predicted, 1 failed" in capsys.readouterr().out
+    assert "wide" not in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_pairs_as_inputs_show_their_left_half(weights, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (32, 32, 3), np.uint8)
+    for name, array in (("single", picture), ("pair", np.concatenate([picture, picture[::-1]], axis=1))):
+        (tmp_path / name).mkdir()
+        Image.fromarray(array).save(tmp_path / name / "a.png")
+    for layout in ("single", "pair"):
+        words = ["--weights", weights, "--input", tmp_path / layout, "--output", tmp_path / f"out_{layout}"]
+        run(monkeypatch, *words, "--layout", layout)
+    a, b = (np.asarray(Image.open(tmp_path / f"out_{layout}" / "a.png")) for layout in ("single", "pair"))
+    assert np.array_equal(a, b)
 
 
 class Bomb:
@@ -174,8 +204,19 @@ def test_bad_weights_are_one_line(weights, pictures, tmp_path, monkeypatch):
     checkpoint.save(Path("misfit.pt"), content | {"G_ema": {"weight": torch.zeros(3)}})
     checkpoint.save(Path("options.pt"), content | {"options": {"run": {"speed": 3}}})
     Path("empty").mkdir()
-    cases = {"cut.pt": "damaged", "code.pt": "code", "other.pt": "cyclegan", "misfit.pt": "do not fit",
-             "options.pt": "run.speed", "missing.pt": "no such checkpoint", "empty": "no checkpoint"}  # fmt: skip
+    checkpoint.save(Path("noema.pt"), {key: content[key] for key in ("family", "step", "options")})
+    Path("paren.pt").write_text("(not a pickle")
+    cases = {
+        "cut.pt": "damaged",
+        "noema.pt": "G_ema",
+        "paren.pt": "damaged",
+        "code.pt": "code",
+        "other.pt": "cyclegan",
+        "misfit.pt": "do not fit",
+        "options.pt": "run.speed",
+        "missing.pt": "no such checkpoint",
+        "empty": "no checkpoint",
+    }
     for name, words in cases.items():
         with pytest.raises(UserError) as caught:
             run(monkeypatch, "--weights", name, "--input", pictures, "--output", "out")

@@ -87,6 +87,26 @@ def test_kill_minus_nine_and_the_same_command(drawn, tmp_path):
     assert same_training(final(tmp_path / "killed"), final(tmp_path / "whole"))
 
 
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+def test_a_signal_to_the_whole_group_saves_and_exits(drawn, tmp_path):
+    """As `timeout` and schedulers send it: the loader's workers must not fall over first."""
+    words = tiny_words(drawn, tmp_path / "run", "run.steps=100000", "data.workers=2", "run.save_every=100000")
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "train_seg.py", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=tmp_path,
+        start_new_session=True,
+    )
+    log, deadline = tmp_path / "run" / "log.jsonl", time.monotonic() + 120
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert b"stopped by SIGTERM" in said and final(tmp_path / "run")["step"] > 0
+
+
 # ---- the original's first iteration (NOTES.md, seg/train)
 
 
@@ -200,17 +220,19 @@ def test_ignored_pixels_reach_neither_the_loss_nor_d():
 @pytest.mark.parametrize(
     "words",
     [
-        "model.generator=resnet_deeplab model.encoder=resnet18 model.frozen_bn=true loss.gan=lsgan loss.dice=1",
-        "model.generator=resnet_deeplab model.encoder=resnet18 model.depth=layer4 model.norm=instance loss.gan=hinge",
-        "model.generator=dilated_fcn model.norm=none loss.gan=hinge loss.lovasz=0.5 data.augment=color,scale,crop",
-        "model.generator=dilated_fcn model.conv_norm=none loss.gan=lsgan loss.focal=1 loss.ce_mean=all ema.half_life=0",
-        "model.generator=unet loss.gan=bce loss.class_weights=2,1,1,1,1 optim.backbone_factor=0.1 optim.poly_start=1",
-        "model.generator=unet model.norm=instance loss.adv=0 loss.semi_adv=0 loss.semi_st=0 data.unlabeled=none",
-        "model.generator=unet loss.adv=0 data.size=[40,24] data.augment=none data.unlabeled_limit=2 data.limit=3",
+        "generator=resnet_deeplab encoder=resnet18 frozen_bn=true | gan=lsgan dice=1 | sample.norm_stats=batch",
+        "generator=resnet_deeplab encoder=resnet18 depth=layer4 norm=instance | gan=hinge lovasz=1",
+        "generator=dilated_fcn norm=none | gan=hinge lovasz=0.5 | data.augment=color,scale,crop",
+        "generator=dilated_fcn conv_norm=none | gan=lsgan focal=1 ce_mean=all | ema.half_life=0",
+        "generator=unet | gan=bce class_weights=2,1,1,1,1 | optim.backbone_factor=0.1 optim.poly_start=1",
+        "generator=unet norm=instance | adv=0 semi_adv=0 semi_st=0 | data.unlabeled=none",
+        "generator=unet | adv=0 | data.size=[40,24] data.augment=none data.unlabeled_limit=2 data.limit=3",
     ],
 )
 def test_combinations_of_options_train(tiny, tmp_path, words):
-    train(tiny("run", *words.split(), "model.aspp_width=8", "run.steps=3", "run.eval_every=3", "loss.semi_start=1"))
+    model, loss, others = ([*part.split()] for part in f"{words} | ".split("|")[:3])
+    words = [*(f"model.{word}" for word in model), *(f"loss.{word}" for word in loss), *others]
+    train(tiny("run", "model.aspp_width=8", "run.steps=3", "run.eval_every=3", "loss.semi_start=1", *words))
     assert final(tmp_path / "run")["step"] == 3
 
 
@@ -225,7 +247,13 @@ def camvid_like(folder: Path, count: int) -> Path:
     return folder
 
 
-OTHER = ["data.size=native", "data.classes=[sky, road, tree]", "data.ignore=11", "data.unlabeled=none"]
+OTHER = [
+    "data.size=native",
+    "data.augment=mirror",
+    "data.classes=[sky, road, tree]",
+    "data.ignore=11",
+    "data.unlabeled=none",
+]
 
 
 def test_other_classes_at_native_size_by_options_alone(tiny, tmp_path):
