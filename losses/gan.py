@@ -33,11 +33,5 @@ def fake_loss(mode: str, logits: Tensor) -> Tensor:
 
 
 def generator_loss(mode: str, logits: Tensor) -> Tensor:
-    """G's term on D's logits of the fakes."""
-    assert mode in MODES, mode
-    logits = logits.float()
-    if mode == "bce":
-        return F.softplus(-logits).mean()
-    if mode == "lsgan":
-        return (logits - 1).square().mean()
-    return -logits.mean()
+    """G's term on D's logits of the fakes: that they be taken for real."""
+    return -logits.float().mean() if mode == "hinge" else real_loss(mode, logits)

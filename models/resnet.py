@@ -50,13 +50,22 @@ def _body(resnet: nn.Module, depth: str) -> nn.Sequential:
     return nn.Sequential(OrderedDict((name, getattr(resnet, name)) for name in STEM + STAGES[depth]))
 
 
-def _freeze_batch_norms(module: nn.Module) -> None:
-    for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.eval().requires_grad_(False)
+class _Encoder(nn.Module):
+    """A network whose batch norms can be frozen: with `frozen_bn` they keep their statistics in train mode too."""
+
+    def __init__(self, frozen_bn: bool):
+        super().__init__()
+        self.frozen_bn = frozen_bn
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        for layer in self.modules():
+            if self.frozen_bn and isinstance(layer, nn.BatchNorm2d):
+                layer.eval().requires_grad_(False)
+        return self
 
 
-class ResNetEncoder(nn.Module):
+class ResNetEncoder(_Encoder):
     """resnet18 | resnet34 | resnet50 | resnet101 of torchvision at stride 8.
 
     depth: layer2 (cut there) or layer4 (layer3 and layer4 dilated by 2 and 4 instead of strided).
@@ -66,7 +75,7 @@ class ResNetEncoder(nn.Module):
     """
 
     def __init__(self, name: str, depth: str = "layer2", pretrained: bool = False, frozen_bn: bool = False):
-        super().__init__()
+        super().__init__(frozen_bn)
         assert name in ("resnet18", "resnet34", "resnet50", "resnet101") and depth in STAGES, (name, depth)
         resnet = torchvision.models.get_model(name, weights=None, norm_layer=BatchNorm2d)
         if pretrained:
@@ -76,23 +85,16 @@ class ResNetEncoder(nn.Module):
             _dilate(resnet.layer4, 4)
         self.body = _body(resnet, depth)
         self.channels = resnet.fc.in_features // (1 if depth == "layer4" else 4)
-        self.frozen_bn = frozen_bn
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
         self.train()
-
-    def train(self, mode: bool = True):
-        super().train(mode)
-        if self.frozen_bn:
-            _freeze_batch_norms(self)
-        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """RGB [B,3,H,W] in [0,1], H and W multiples of 8 -> features [B,channels,H/8,W/8], >= 0."""
         return self.body((x - self.mean) / self.std)
 
 
-class MSRAResNet101(nn.Module):
+class MSRAResNet101(_Encoder):
     """The Caffe ResNet-101 (KaimingHe/deep-residual-networks) up to res3, as in Chainer's ResNet101Layers.
 
     It differs from torchvision's: BGR in [0,255] minus a mean, a bias in conv1, an unpadded first pooling
@@ -101,24 +103,17 @@ class MSRAResNet101(nn.Module):
     """
 
     def __init__(self, eps: float = 2e-5, frozen_bn: bool = False):
-        super().__init__()
+        super().__init__(frozen_bn)
         resnet = torchvision.models.resnet101(weights=None, norm_layer=partial(BatchNorm2d, eps=eps))
         resnet.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3)
         resnet.maxpool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         resnet.layer2[0].conv1.stride, resnet.layer2[0].conv2.stride = (2, 2), (1, 1)
         self.body = _body(resnet, "layer2")
         self.channels = 512
-        self.frozen_bn = frozen_bn
         # 103.063 as the original has it (the Caffe model's mean is 103.939).
         mean = torch.tensor([103.063, 115.903, 123.152]).view(1, 3, 1, 1)
         self.register_buffer("mean", mean, persistent=False)
         self.train()
-
-    def train(self, mode: bool = True):
-        super().train(mode)
-        if self.frozen_bn:
-            _freeze_batch_norms(self)
-        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """RGB [B,3,H,W] in [0,1], H and W multiples of 8 -> features [B,512,H/8,W/8], >= 0."""
