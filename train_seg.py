@@ -103,7 +103,7 @@ def train(opt: SegOptions) -> None:
     D_opt = adam(D.parameters(), opt.optim.d_lr, opt.optim.d_betas)
     G_params = [p for p in G.parameters() if p.requires_grad]
     D_params = list(D.parameters())
-    run.compile(G, D)
+    run.compile(G)  # not D: compiled, the second forward before its backward would overwrite spectral norm's u
 
     # ---- data
     labeled, val, unlabeled, palette = seg_data(opt)

@@ -15,7 +15,7 @@ class RunOptions:
     seed: int = option(0, integer(0, 2**31), "step k is a function of (seed, k)")
     device: str = option("auto", choice("auto", "cpu", "cuda", "mps"), "auto: cuda, else mps, else cpu")
     precision: str = option("fp32", choice("fp32", "bf16"), "bf16: autocast of the networks; losses stay fp32")
-    compile: bool = option(False, flag(), "torch.compile the networks: minutes to start, then faster on a GPU")
+    compile: bool = option(False, flag(), "torch.compile the generator: a minute to start, then faster on a GPU")
     log_every: int = option(50, integer(1), "steps between lines of log.jsonl and TensorBoard")
     sample_every: int = option(500, integer(0), "steps between sample grids, 0: never")
     save_every: int = option(1000, integer(1), "steps between checkpoints")
