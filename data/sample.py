@@ -17,12 +17,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.palette import ANIME
-from data.sample_bangs import choose_bangs, draw_crown, draw_loose_hairs, shade_forehead
-from data.sample_behind import draw_behind
-from data.sample_body import draw_body, draw_forearm
-from data.sample_extras import draw_extra
-from data.sample_face import (
+from data.drawing.bangs import choose_bangs, draw_crown, draw_loose_hairs, shade_forehead
+from data.drawing.behind import draw_behind
+from data.drawing.body import draw_body, draw_forearm
+from data.drawing.extras import draw_extra
+from data.drawing.face import (
     draw_blush,
     draw_brows,
     draw_ears,
@@ -32,10 +31,11 @@ from data.sample_face import (
     draw_mouth,
     draw_nose,
 )
-from data.sample_ground import draw_ground
-from data.sample_hair import choose_cut, draw_back_hair, draw_braids, draw_side_locks, draw_tails
-from data.sample_look import Look, chance, choose_look
-from data.sample_shapes import BACKGROUND, HAIR, OTHER, Canvas, Pen
+from data.drawing.ground import draw_ground
+from data.drawing.hair import choose_cut, draw_back_hair, draw_braids, draw_side_locks, draw_tails
+from data.drawing.look import Look, chance, choose_look
+from data.drawing.shapes import BACKGROUND, HAIR, OTHER, Canvas, Pen
+from data.palette import ANIME
 from engine.errors import UserError
 from engine.progress import progress
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.sample_clothes import bow
-from data.sample_hair import HairCut
-from data.sample_look import Look, chance, pick
-from data.sample_shapes import (
+from data.drawing.clothes import bow
+from data.drawing.hair import HairCut
+from data.drawing.look import Look, chance, pick
+from data.drawing.shapes import (
     OTHER,
     Colour,
     Pen,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.sample_look import chance, pick, varied
-from data.sample_shapes import (
+from data.drawing.look import chance, pick, varied
+from data.drawing.shapes import (
     BACKGROUND,
     WHITE,
     Canvas,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.sample_hair import HairCut, draw_lock, zigzag
-from data.sample_look import Look, chance
-from data.sample_shapes import FACE, HAIR, Pen, bezier, mix, points, ribbon, spline, taper
+from data.drawing.hair import HairCut, draw_lock, zigzag
+from data.drawing.look import Look, chance
+from data.drawing.shapes import FACE, HAIR, Pen, bezier, mix, points, ribbon, spline, taper
 
 
 @dataclass(frozen=True)

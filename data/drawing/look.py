@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.sample_shapes import Colour, Frame, darker, lighter, turned
+from data.drawing.shapes import Colour, Frame, darker, lighter, turned
 
 # Base colours of hair; common ones stand more than once.
 HAIR_COLOURS: tuple[Colour, ...] = (

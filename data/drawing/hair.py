@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.sample_look import Look, chance, pick
-from data.sample_shapes import (
+from data.drawing.look import Look, chance, pick
+from data.drawing.shapes import (
     HAIR,
     Colour,
     Pen,

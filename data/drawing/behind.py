@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.sample_clothes import bow
-from data.sample_look import Look, chance, pick
-from data.sample_shapes import OTHER, Pen, bezier, darker, mirrored, points, ribbon, spline, taper
+from data.drawing.clothes import bow
+from data.drawing.look import Look, chance, pick
+from data.drawing.shapes import OTHER, Pen, bezier, darker, mirrored, points, ribbon, spline, taper
 
 
 def wings(pen: Pen, look: Look, rng: np.random.Generator) -> None:

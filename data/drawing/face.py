@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.sample_look import Look, chance, pick
-from data.sample_shapes import (
+from data.drawing.look import Look, chance, pick
+from data.drawing.shapes import (
     EYE,
     FACE,
     Colour,

@@ -1,0 +1,1 @@
+"""How the sample characters are drawn: one module for each part of a picture."""
