@@ -14,6 +14,7 @@ from data import seg_io
 from engine import checkpoint
 from engine.device import autocast, choose_device, note_emulated_bf16
 from engine.errors import UserError, door
+from engine.files import require_writable
 from engine.folder import Network, find_jobs, predict_folder
 from engine.gallery import write_gallery, write_sheet
 from models import build
@@ -48,7 +49,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--norm-stats", choices=("running", "batch"), help="overrides the run's sample.norm_stats")
     parser.add_argument("--limit", type=int, help="only the first N pictures")
     parser.add_argument("--overwrite", action="store_true", help="predict again what is already there")
-    parser.add_argument("--pairs", action="store_true", help="write input|output side by side")
+    parser.add_argument("--pairs", action="store_true", help="write input|output side by side as NAME.png")
     parser.add_argument("--gallery", action="store_true", help="also write index.html: every input beside its output")
     parser.add_argument("--grid", action="store_true", help="also write grid.png: one sheet of inputs and outputs")
     seg_io.add_arguments(parser)
@@ -67,7 +68,10 @@ def load_network(weights: str, device: torch.device):
     if content["family"] not in FAMILIES:
         raise UserError(f"{path}: family {content['family']}: this program knows {', '.join(FAMILIES)}; update it")
     options, build_network, pictures = FAMILIES[content["family"]]
-    opt = from_dict(options, content["options"], str(path))
+    try:
+        opt = from_dict(options, content["options"], str(path))
+    except UserError as error:
+        raise UserError(f"{error}; or another version of this program made it: update this one") from None
     network = build_network(opt, download=False)
     if "G_ema" not in content:
         raise UserError(f"{path}: holds no G_ema, the network that predicts; use a checkpoint of a training run")
@@ -85,6 +89,7 @@ def main() -> None:
     pictures = family_pictures(opt, args)
     reserved = ("grid.png",) if args.grid else ()
     jobs = find_jobs(args.input, args.output, pictures.extra_suffixes, args.limit, reserved)
+    require_writable(args.output)
     norm_stats = args.norm_stats or opt.sample.norm_stats
 
     def forward(x: torch.Tensor) -> torch.Tensor:

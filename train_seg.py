@@ -177,8 +177,8 @@ def train(opt: SegOptions) -> None:
 def main() -> None:
     opt, dry_run = command_line(SegOptions, DEFAULT_FILE, __doc__)
     if dry_run:
-        print(f"G: {build.millions(build.seg_generator(opt, download=False))} parameters")
-        print(f"D: {build.millions(build.seg_discriminator(opt))} parameters")
+        print(f"# G: {build.millions(build.seg_generator(opt, download=False))} parameters")
+        print(f"# D: {build.millions(build.seg_discriminator(opt))} parameters")
     else:
         train(opt)
 

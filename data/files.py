@@ -149,7 +149,7 @@ def _decode_column(column: Image.Image, where: str, palette: Palette, ignore, ma
     try:
         return decode_label(column, palette, ignore, match)
     except UserError as error:
-        raise UserError(f"{where}: {error}") from error
+        raise UserError(f"{where}: {error}; or is this no picture|label pair?") from error
 
 
 def _require_equal(path: Path, picture: np.ndarray, what: str, other: Path, its: np.ndarray) -> None:

@@ -195,7 +195,8 @@ def _decode_colors(rgb: np.ndarray, palette: Palette, ignore, match: str) -> np.
     red = rgb[..., 0]
     if np.array_equal(red, rgb[..., 1]) and np.array_equal(red, rgb[..., 2]):
         class_colors = (ids_by_color(rgb, palette, "exact") != IGNORED).all()  # a class may be black
-        if not class_colors and not _foreign_ids(red, palette, ignore):
+        several = len(set(np.unique(red).tolist()) - {*ignore, IGNORED}) > 1  # all black is no map of ids
+        if several and not class_colors and not _foreign_ids(red, palette, ignore):
             return _decode_ids(red, palette, ignore)
     ids = ids_by_color(rgb, palette, match)
     stray = ids == IGNORED

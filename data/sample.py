@@ -37,6 +37,7 @@ from data.drawing.look import Look, chance, choose_look
 from data.drawing.shapes import BACKGROUND, HAIR, OTHER, Canvas, Pen
 from data.palette import ANIME
 from engine.errors import UserError
+from engine.files import cannot_write
 from engine.progress import progress
 
 KINDS = ("images", "labels", "colors")
@@ -152,6 +153,9 @@ def make_drawn_set(
     root = Path(root)
     counts = {"labeled": labeled, "unlabeled": unlabeled, "val": val}
     spec = {**counts, "size": size, "seed": seed, "version": VERSION}
+    if size < 16 or seed < 0 or min(counts.values()) < 0 or not any(counts.values()):
+        remedy = "give a size of at least 16 and counts of at least 0, one of them more"
+        raise UserError(f"{root}: cannot draw {spec}; {remedy}", 2)
     if root.exists():
         check_spec(root, spec)
         return root
@@ -165,10 +169,14 @@ def make_drawn_set(
         for part, count in (("train", labeled), ("val", val), ("unlabeled", unlabeled))
         for number in range(count)
     ]
-    for _ in progress(run_jobs(jobs, workers), len(jobs), f"drawing {root}", "character"):
-        pass
-    (unfinished / "drawn.json").write_text(json.dumps(spec, indent=1) + "\n", encoding="utf-8")
-    unfinished.rename(root)
+    try:
+        for _ in progress(run_jobs(jobs, workers), len(jobs), f"drawing {root}", "character"):
+            pass
+        (unfinished / "drawn.json").write_text(json.dumps(spec, indent=1) + "\n", encoding="utf-8")
+        unfinished.rename(root)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise cannot_write(root, error) from None
     return root
 
 

@@ -64,12 +64,17 @@ class SegPictures:
         self.extra_suffixes = ("_overlay.png",) if args.overlay else ()
         if args.filter and opt.data.classes != "anime":
             raise UserError("--filter: needs the anime classes; this checkpoint has others, leave it out", 2)
-        if args.median is not None and (args.median < 3 or args.median % 2 == 0):
-            raise UserError(f"--median {args.median}: expected an odd number of at least 3", 2)
+        if args.median is not None and (not 3 <= args.median <= 255 or args.median % 2 == 0):
+            raise UserError(f"--median {args.median}: expected an odd number from 3 to 255", 2)
 
     def read(self, path: Path) -> np.ndarray:
         picture = read_picture(path)
-        return picture[:, : picture.shape[1] // 2] if self.args.layout == "pair" else picture
+        if self.args.layout != "pair":
+            return picture
+        height, width = picture.shape[:2]
+        if width != 2 * height:
+            raise UserError(f"{path}: {width}x{height} pixels, not 2:1 as --layout pair says; leave it out")
+        return picture[:, :height]
 
     @staticmethod
     def forward(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,8 @@
 """Checkpoints: a flat dict of state dicts plus format, family, step and options; written whole or not at all."""
 
+import contextlib
 import os
+import pickletools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -46,12 +48,13 @@ def load(path: Path, family: str | None = None) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what torch and pickle raise on damaged bytes is of any type
-        if "unsupported global" in str(error).lower() or _is_plain_pickle(path):
+        if "unsupported global" in str(error).lower() or _holds_code(path):
             raise Damaged(f"{path}: holds code, not only weights: refused and not run; use another file") from None
         raise Damaged(f"{path}: damaged, cut short or no checkpoint; use another one from the same folder") from None
-    if not isinstance(content, dict) or not {"format", "family", "step", "options"} <= content.keys():
+    kinds = {"format": int, "family": str, "step": int, "options": dict}
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), kind) for key, kind in kinds.items()):
         raise Damaged(f"{path}: not a checkpoint of this program; name a file from a run's checkpoints/")
-    if not isinstance(content["format"], int) or content["format"] > FORMAT:
+    if content["format"] != FORMAT:
         raise UserError(f"{path}: format {content['format']} is not this program's {FORMAT}; update the program")
     if family is not None and content["family"] != family:
         raise UserError(
@@ -60,10 +63,11 @@ def load(path: Path, family: str | None = None) -> dict[str, Any]:
     return content
 
 
-def _is_plain_pickle(path: Path) -> bool:
-    with open(path, "rb") as file:
-        head = file.read(2)
-    return len(head) == 2 and head[0] == 0x80 and head[1] <= 5
+def _holds_code(path: Path) -> bool:
+    """Whether the file is a pickle that names functions or classes (read as opcodes, never run)."""
+    with open(path, "rb") as file, contextlib.suppress(Exception):  # not a pickle: whatever the reader stumbles over
+        return any(opcode.name in ("GLOBAL", "STACK_GLOBAL", "INST") for opcode, _, _ in pickletools.genops(file))
+    return False
 
 
 def steps(folder: Path) -> list[Path]:
@@ -94,6 +98,8 @@ def load_network(network: torch.nn.Module, state: dict[str, torch.Tensor], sourc
         UserError: keys or shapes differ.
     """
     own = network.state_dict()
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError(f"{source}: holds no weights where they should be; use a checkpoint of this program")
     missing = sorted(own.keys() - state.keys())
     unknown = sorted(state.keys() - own.keys())
     shapes = [

@@ -14,6 +14,19 @@ def cannot_write(path: object, error: Exception) -> UserError:
     return UserError(f"{path}: cannot be written ({reason}); free some space or choose another folder")
 
 
+def require_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written to, before any work is done for it.
+
+    Raises:
+        UserError: a file or a folder without permission stands in the way.
+    """
+    there = next(path for path in [folder, *folder.absolute().parents] if path.exists())
+    if not there.is_dir():
+        raise cannot_write(folder, NotADirectoryError(20, f"{there} is a file"))
+    if not os.access(there, os.W_OK):
+        raise cannot_write(folder, PermissionError(13, f"no permission to write to {there}"))
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary name to write to, renamed to `path` at the end: a crash or a full disk leaves what stood there.

@@ -81,11 +81,12 @@ def find_jobs(
         if job.target.resolve() == job.source.resolve():
             raise UserError(f"{job.source}: its output would overwrite it; name another --output")
         for suffix in ("", *suffixes):
-            name = str(beside(job.target, suffix)).casefold()  # some file systems do not tell the case
+            target = beside(job.target, suffix)
+            if target.is_dir():
+                raise UserError(f"{target}: a folder stands where an output should go; name another --output")
+            name = str(target).casefold()  # some file systems do not tell the case
             if name in taken:
-                raise UserError(
-                    f"{job.source}: its output {beside(job.target, suffix)} is also that of {taken[name]}; rename one"
-                )
+                raise UserError(f"{job.source}: its output {target} is also that of {taken[name]}; rename one")
             taken[name] = job.source
     return jobs
 

@@ -1,8 +1,11 @@
 """What a run writes beside its checkpoints: log.jsonl, TensorBoard, sample grids and their page."""
 
+import contextlib
 import html
 import json
 import math
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +23,16 @@ class Logs:
         self.folder = folder
         self.path = folder / "log.jsonl"
         _cut_back(self.path, step)
-        self.tensorboard = SummaryWriter(folder / "tensorboard", purge_step=step + 1)
+        threading.excepthook = _quiet_disk_errors
+        with self._tensorboard():
+            self.writer = SummaryWriter(folder / "tensorboard", purge_step=step + 1)
+
+    @contextlib.contextmanager
+    def _tensorboard(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise cannot_write(self.folder / "tensorboard", error) from None
 
     def scalars(self, step: int, values: dict[str, float | None]) -> None:
         """One JSON line and one TensorBoard scalar each; a NaN (a class without pixels) becomes null."""
@@ -30,9 +42,10 @@ class Logs:
                 file.write(json.dumps({"step": step, **values}) + "\n")
         except OSError as error:
             raise cannot_write(self.path, error) from None
-        for name, value in values.items():
-            if value is not None:
-                self.tensorboard.add_scalar(name, value, step)
+        with self._tensorboard():
+            for name, value in values.items():
+                if value is not None:
+                    self.writer.add_scalar(name, value, step)
 
     def grid(self, name: str, step: int, rows: list[list[np.ndarray]]) -> None:
         """Rows of uint8 [H, W, 3] pictures as samples/NAME.png, in TensorBoard and on samples/index.html."""
@@ -41,10 +54,18 @@ class Logs:
         with whole_file(path) as part:
             Image.fromarray(picture).save(part, "PNG")
         _write_page(path.parent)
-        self.tensorboard.add_image("samples", picture, step, dataformats="HWC")
+        with self._tensorboard():
+            self.writer.add_image("samples", picture, step, dataformats="HWC")
 
     def close(self) -> None:
-        self.tensorboard.close()
+        with self._tensorboard():
+            self.writer.close()
+
+
+def _quiet_disk_errors(args: threading.ExceptHookArgs) -> None:
+    """TensorBoard's writing thread dies of a full disk with a traceback; the next call to it raises the same error."""
+    if not issubclass(args.exc_type, OSError):
+        threading.__excepthook__(args)
 
 
 def tile(rows: list[list[np.ndarray]], gap: int = 2) -> np.ndarray:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from engine import checkpoint
 from engine.device import autocast, choose_device, keep_freed_memory, note_emulated_bf16
 from engine.errors import UserError
-from engine.files import cannot_write, whole_file
+from engine.files import cannot_write, require_writable, whole_file
 from engine.logs import Logs
 from options.load import changes, to_dict
 
@@ -42,6 +42,7 @@ class Run:
         if self.device.type == "cpu":
             keep_freed_memory()
         self.folder = Path(opt.dir)
+        require_writable(self.folder)
         self.step = 0
         self.steps = opt.steps
         self.best = {"value": None, "step": 0, "stale": 0}
@@ -102,10 +103,6 @@ class Run:
             parts: what the checkpoints hold, by name: networks, EMAs and optimisers.
         """
         self.options, self.parts, self.steps = opt, parts, opt.run.steps
-        try:
-            (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(self.folder, error) from None
         self._resume() or self._init_from()
         self._write_options()
         try:
@@ -120,17 +117,25 @@ class Run:
         self._logged_at, self._logged_step = time.perf_counter(), self.step
 
     def _resume(self) -> bool:
-        for path in reversed(checkpoint.steps(self.folder)):
+        paths, damaged = list(reversed(checkpoint.steps(self.folder))), []
+        best = self.folder / "checkpoints" / "best.pt"
+        for path in [*paths, best] if best.is_file() else paths:
             try:
                 content = checkpoint.load(path, self.options.family)
             except checkpoint.Damaged as error:
-                print(f"warning: {error}", file=sys.stderr)
-                path.rename(path.with_suffix(".damaged"))
+                print(f"warning: {error.args[0]}", file=sys.stderr)
+                damaged.append(path)
                 continue
             self._report_changes(content["options"], path)
             self._restore(content, path)
-            print(f"resumed {self.folder} at step {self.step} of {self.steps}")
+            for broken in damaged:  # so that it does not count among the newest
+                broken.rename(broken.with_suffix(".damaged"))
+            print(f"resumed {self.folder} from {path.name} at step {self.step} of {self.steps}")
+            if self.step >= self.steps:
+                print("nothing left to do; raise run.steps to go on")
             return True
+        if damaged:
+            raise UserError(f"{self.folder}: none of its checkpoints can be read; choose another run.dir")
         return False
 
     def _report_changes(self, old: dict, path: Path) -> None:

@@ -55,7 +55,9 @@ def test_unreadable_checkpoints_are_one_line(tmp_path, monkeypatch):
     checkpoint.save(tmp_path / "old.pt", {"family": "toy", "step": 1, "options": {}})
     torch.save({**torch.load("old.pt"), "format": 99}, "newer.pt")
     torch.save({**torch.load("old.pt"), "format": "1"}, "odd.pt")
-    for name in [*cases, "code.pt", "code2.pt", "tensor.pt", "newer.pt", "odd.pt", "missing.pt"]:
+    torch.save({**torch.load("old.pt"), "options": 7}, "odd2.pt")
+    Path("code0.pt").write_bytes(pickle.dumps(Bomb(), protocol=0))
+    for name in [*cases, "code.pt", "code2.pt", "tensor.pt", "newer.pt", "odd.pt", "odd2.pt", "code0.pt", "missing.pt"]:
         with pytest.raises(UserError) as caught:
             checkpoint.load(tmp_path / name)
         line = str(caught.value)

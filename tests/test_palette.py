@@ -196,3 +196,10 @@ def test_classes_from_options():
 def test_bad_classes_are_named(classes, named):
     with pytest.raises(UserError, match=named):
         Palette.from_classes(classes)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_label_of_one_grey_is_no_map_of_ids(value):
+    """All black is not all eye, all white not all ignored: neither is a class colour."""
+    with pytest.raises(UserError, match="data.label_colors|data.classes"):
+        decode_label(np.full((16, 16, 3), value, np.uint8), ANIME)

@@ -99,6 +99,28 @@ def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before(tmp_path, ca
     assert f"warning: {newest}" in said.err and "resumed" in said.out and "at step 3" in said.out
 
 
+def test_without_a_readable_numbered_checkpoint_the_best_one_serves_and_nothing_is_lost(tmp_path, capsys):
+    train(toy(tmp_path))
+    best = tmp_path / "checkpoints" / "best.pt"
+    best.write_bytes(checkpoint.steps(tmp_path)[0].read_bytes())
+    for path in checkpoint.steps(tmp_path):
+        path.write_bytes(b"cut")
+    train(toy(tmp_path))
+    assert "from best.pt at step 6" in capsys.readouterr().out
+    for path in [*checkpoint.steps(tmp_path), best]:
+        path.write_bytes(b"cut")
+    log = (tmp_path / "log.jsonl").read_bytes()
+    with pytest.raises(UserError, match="none of its checkpoints can be read"):
+        train(toy(tmp_path))
+    assert (tmp_path / "log.jsonl").read_bytes() == log and best.is_file()
+
+
+def test_a_finished_run_says_so(tmp_path, capsys):
+    train(toy(tmp_path))
+    train(toy(tmp_path))
+    assert "nothing left to do; raise run.steps" in capsys.readouterr().out
+
+
 def test_changed_options_are_reported_and_another_network_is_refused(tmp_path, capsys):
     train(toy(tmp_path))
     capsys.readouterr()

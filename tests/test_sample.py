@@ -162,3 +162,11 @@ def test_script_draws_with_workers_and_reports_mistakes(tmp_path):
     failed = subprocess.run([*command, "--seed", "5"], capture_output=True, text=True)
     assert failed.returncode == 1
     assert len(failed.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"size": 0}, {"labeled": -1}, {"labeled": 0}, {"seed": -1}])
+def test_what_cannot_be_drawn_is_one_line(tmp_path, wrong):
+    spec = {"labeled": 1, "unlabeled": 0, "val": 0, "size": 32} | wrong
+    with pytest.raises(UserError, match="cannot draw") as caught:
+        make_drawn_set(tmp_path / "set", **spec)
+    assert caught.value.code == 2 and "\n" not in str(caught.value) and not (tmp_path / "set").exists()

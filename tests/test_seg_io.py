@@ -1,10 +1,15 @@
 """The original's filter and noise removal in seg's predictions."""
 
+from argparse import Namespace
+
 import numpy as np
 import pytest
 
 from data.palette import ANIME
-from data.seg_io import filter_reason, median_labels
+from data.seg_io import SegPictures, filter_reason, median_labels
+from engine.errors import UserError
+from options.load import load
+from options.seg import DEFAULT_FILE, SegOptions
 
 
 def character(eye=200, face=400, hair=1000, white=255) -> tuple[np.ndarray, np.ndarray]:
@@ -51,3 +56,10 @@ def test_the_median_removes_specks_and_invents_no_class():
     ids[5, 5], ids[10:, :] = 0, 4
     clean = median_labels(ids, ANIME, 5)
     assert clean[5, 5] == 2 and set(np.unique(clean)) == {2, 4}
+
+
+@pytest.mark.parametrize("size", [1, 4, 999])
+def test_a_median_that_cannot_be_is_refused(size):
+    args = Namespace(overlay=False, filter=False, median=size)
+    with pytest.raises(UserError, match=f"--median {size}: expected an odd number"):
+        SegPictures(load(SegOptions, [], DEFAULT_FILE), args)
