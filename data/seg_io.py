@@ -25,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="write nothing for pictures without white background, eyes, face or hair, as the original's predict.py",
     )
     group.add_argument(
-        "--median", type=int, metavar="K", help="remove noise by a median of K x K pixels (odd, 3 or more)"
+        "--median", type=int, metavar="K", help="remove noise by a median of K x K pixels (odd, 3 to 255)"
     )
 
 

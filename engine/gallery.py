@@ -13,7 +13,7 @@ from PIL import Image
 from data.images import read_picture
 from engine.errors import UserError
 from engine.files import whole_file
-from engine.logs import tile
+from engine.logs import contact_sheet
 
 STYLE = """body{font:15px system-ui,sans-serif;margin:24px;background:#fafafa;color:#222}
 main{display:grid;grid-template-columns:repeat(auto-fill,minmax(360px,1fr));gap:18px}
@@ -75,4 +75,4 @@ def write_sheet(path: Path, pairs: list[tuple[Path, Path]], side: int = 160, col
             cells.append(np.asarray(cell))
     rows = [cells[i : i + 2 * columns] for i in range(0, len(cells), 2 * columns)]
     with whole_file(path) as part:
-        Image.fromarray(tile(rows)).save(part, "PNG")
+        Image.fromarray(contact_sheet(rows)).save(part, "PNG")

@@ -49,7 +49,7 @@ class Logs:
 
     def grid(self, name: str, step: int, rows: list[list[np.ndarray]]) -> None:
         """Rows of uint8 [H, W, 3] pictures as samples/NAME.png, in TensorBoard and on samples/index.html."""
-        picture = tile(rows)
+        picture = contact_sheet(rows)
         path = self.folder / "samples" / f"{name}.png"
         with whole_file(path) as part:
             Image.fromarray(picture).save(part, "PNG")
@@ -68,7 +68,7 @@ def _quiet_disk_errors(args: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(args)
 
 
-def tile(rows: list[list[np.ndarray]], gap: int = 2) -> np.ndarray:
+def contact_sheet(rows: list[list[np.ndarray]], gap: int = 2) -> np.ndarray:
     """Pictures uint8 [H, W, 3] of any sizes in rows and columns on white, `gap` pixels apart."""
     height = [max(p.shape[0] for p in row) for row in rows]
     columns = max(len(row) for row in rows)
@@ -104,6 +104,7 @@ def _write_page(folder: Path) -> None:
         for path in grids
     )
     title = html.escape(folder.resolve().parent.name)
-    page = f"<!doctype html><meta charset=utf-8><title>{title}</title><h1>{title}</h1>\n{figures}\n"
+    style = "<style>body{font:15px system-ui,sans-serif;margin:24px}img{max-width:100%}</style>"
+    page = f"<!doctype html><meta charset=utf-8><title>{title}</title>{style}<h1>{title}</h1>\n{figures}\n"
     with whole_file(folder / "index.html") as part:
         part.write_text(page, encoding="utf-8")

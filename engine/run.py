@@ -122,8 +122,8 @@ class Run:
         for path in [*paths, best] if best.is_file() else paths:
             try:
                 content = checkpoint.load(path, self.options.family)
-            except checkpoint.Damaged as error:
-                print(f"warning: {error.args[0]}", file=sys.stderr)
+            except checkpoint.Damaged:
+                print(f"warning: {path}: damaged or cut short; going on from the one before", file=sys.stderr)
                 damaged.append(path)
                 continue
             self._report_changes(content["options"], path)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from data.palette import ANIME, MATCHES
 from options.common import DataOptions, EMAOptions, RunOptions
 from options.fields import choice, classes, flag, group, integer, list_of, number, option, optional, path
 
-ANIME_NAMES = ("eye", "face", "hair", "other", "background")
 DEFAULT_FILE = Path(__file__).with_suffix(".yaml")
 
 
@@ -20,9 +20,7 @@ class SegDataOptions(DataOptions):
     extra: str | None = option(None, optional(path("a folder")), "more labelled training data, in any layout")
     extra_repeat: int = option(1, integer(1), "how often a pass goes over data.extra, to weigh a few against many")
     classes: Any = option("anime", classes(), "names and label colours")
-    label_colors: str = option(
-        "threshold", choice("threshold", "nearest", "exact"), "how label colours match: channel > 0.4, nearest, exact"
-    )
+    label_colors: str = option("threshold", choice(*MATCHES), "how label colours match: channel > 0.4, nearest, exact")
     ignore: tuple = option((255,), list_of(integer(0, 255)), "label ids left out of losses and metrics")
     augment: tuple = option(
         ("mirror", "gamma"),
@@ -42,7 +40,7 @@ class SegDataOptions(DataOptions):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return ANIME_NAMES if self.classes == "anime" else tuple(name for name, _ in self.classes)
+        return ANIME.names if self.classes == "anime" else tuple(name for name, _ in self.classes)
 
 
 @dataclass(frozen=True)

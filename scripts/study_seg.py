@@ -31,7 +31,7 @@ from data.palette import ANIME
 from data.seg import LabeledPictures, seg_data
 from engine import checkpoint
 from engine.errors import UserError, door
-from engine.logs import tile
+from engine.logs import contact_sheet
 from models import build
 from options.load import load
 from options.seg import DEFAULT_FILE, SegOptions
@@ -96,7 +96,7 @@ def write_cases(folder: Path, output: Path, count: int = 6) -> None:
         sample_rows(G, [items[i] for i in part], ANIME) for part in (order[: -count - 1 : -1], order[:count])
     )
     gap = np.full((opt.data.size[0], 24, 3), 255, np.uint8)
-    Image.fromarray(tile([[*good, gap, *bad] for good, bad in zip(best, worst, strict=True)])).save(output)
+    Image.fromarray(contact_sheet([[*good, gap, *bad] for good, bad in zip(best, worst, strict=True)])).save(output)
     print(
         f"{output}: mIoU {scores[order[-1]]:.3f} to {scores[order[-count]]:.3f} left, "
         f"{scores[order[0]]:.3f} to {scores[order[count - 1]]:.3f} right"
