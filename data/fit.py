@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 MODES = ("pad", "crop", "stretch")
+BORDERS = {"replicate": {"mode": "edge"}, "white": {"mode": "constant", "constant_values": 255}}  # np.pad's arguments
 
 
 def cover_crop(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -33,13 +34,13 @@ class Fitted:
     shown: tuple[int, int, int, int]  # the part of the input that `inside` shows
 
 
-def fit_picture(picture: np.ndarray, size: tuple[int, int], mode: str = "pad") -> Fitted:
+def fit_picture(picture: np.ndarray, size: tuple[int, int], mode: str = "pad", border: str = "replicate") -> Fitted:
     """Bring a picture, uint8 [H, W, 3], to size (height, width).
 
-    pad: scaled to fit within, centred, its edges repeated around it; crop: scaled to cover, the centre cut
-    out; stretch: scaled to the size, whatever its shape.
+    pad: scaled to fit within, centred, its edges repeated around it (border: or white); crop: scaled to
+    cover, the centre cut out; stretch: scaled to the size, whatever its shape.
     """
-    assert mode in MODES, mode
+    assert mode in MODES and border in BORDERS, (mode, border)
     height, width = picture.shape[:2]
     whole = (0, 0, height, width)
     if mode == "stretch":
@@ -53,7 +54,7 @@ def fit_picture(picture: np.ndarray, size: tuple[int, int], mode: str = "pad") -
     inner = max(1, round(height * scale)), max(1, round(width * scale))
     top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     margins = ((top, size[0] - inner[0] - top), (left, size[1] - inner[1] - left), (0, 0))
-    padded = np.pad(resize(picture, inner), margins, mode="edge")
+    padded = np.pad(resize(picture, inner), margins, **BORDERS[border])
     return Fitted(padded, (height, width), (top, left, *inner), whole)
 
 

@@ -79,6 +79,13 @@ def test_pad_repeats_the_edges_around_the_centred_picture():
     np.testing.assert_array_equal(fitted.picture[:, 29], fitted.picture[:, 19])
 
 
+def test_pad_with_a_white_border():
+    white, repeated = (fit_picture(smooth(10, 5), (20, 30), "pad", border) for border in ("white", "replicate"))
+    assert white.inside == repeated.inside == (0, 10, 20, 10)
+    np.testing.assert_array_equal(white.picture[:, 10:20], repeated.picture[:, 10:20])
+    assert (white.picture[:, :10] == 255).all() and (white.picture[:, 20:] == 255).all()
+
+
 def test_crop_repeats_the_edge_of_what_it_saw():
     fitted = fit_picture(smooth(40, 100), (40, 40), "crop")
     assert fitted.shown == (0, 30, 40, 40)

@@ -1,0 +1,109 @@
+"""Edges of pictures by auto-canny, and picture|edges pairs to train pix2pix on."""
+
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from data.fit import BORDERS, fit_picture
+from data.images import read_picture, require_size
+from engine.errors import UserError
+from engine.files import whole_file
+from engine.progress import progress
+
+PADS = tuple(BORDERS)
+
+
+def auto_canny(picture: np.ndarray, sigma: float = 0.33, low: int | None = None, high: int | None = None) -> np.ndarray:
+    """Canny's edges with thresholds around the picture's median: uint8 [H, W, 3] RGB -> uint8 [H, W], 0 or 255.
+
+    Grey by BT.601, a 3x3 Gaussian blur, thresholds (1 -+ sigma) x the median of the blurred grey, whole numbers
+    within 0..255; Sobel 3x3 and the L1 gradient, as cv2.Canny has them by default (Canny, PAMI 1986).
+
+    Args:
+        sigma: half the distance between the thresholds, as a share of the median, 0..1.
+        low, high: fixed thresholds, 0..255, instead; where only one is given the other does not pass it.
+    """
+    grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (3, 3), 0)
+    median = np.median(grey)
+    lower, upper = int(max(0, (1 - sigma) * median)), int(min(255, (1 + sigma) * median))
+    if low is not None:
+        lower, upper = low, max(low, upper)
+    if high is not None:
+        lower, upper = min(lower, high), high
+    return cv2.Canny(grey, lower, upper)
+
+
+def edge_picture(
+    picture: np.ndarray, sigma: float = 0.33, low: int | None = None, high: int | None = None
+) -> np.ndarray:
+    """auto_canny as a picture: uint8 [H, W, 3], white lines on black."""
+    return cv2.cvtColor(auto_canny(picture, sigma, low, high), cv2.COLOR_GRAY2RGB)
+
+
+def make_pair(
+    picture: np.ndarray,
+    size: int,
+    pad: str = "replicate",
+    sigma: float = 0.33,
+    low: int | None = None,
+    high: int | None = None,
+    edges_only: bool = False,
+) -> np.ndarray:
+    """uint8 [H, W, 3] -> picture|edges, uint8 [size, 2 * size, 3]; edges_only: uint8 [size, size, 3].
+
+    The picture is fitted as predict.py --fit pad does, so that --edges there gives the edges of training.
+    """
+    fitted = fit_picture(picture, (size, size), "pad", pad).picture
+    edges = edge_picture(fitted, sigma, low, high)
+    return edges if edges_only else np.concatenate([fitted, edges], axis=1)
+
+
+class Made(NamedTuple):
+    written: list[Path]
+    failed: list[str]  # a line for each file that could not be read
+
+
+def make_pairs(jobs: Sequence[tuple[Path, Path]], size: int, workers: int = 0, **how: Any) -> Made:
+    """make_pair of every (source, target) picture file, as PNG; a file that cannot be read stops no other.
+
+    Args:
+        workers: threads that work (0: as 1). The files do not depend on it.
+        how: make_pair's further arguments.
+
+    Raises:
+        UserError: a target cannot be written.
+    """
+    made = Made([], [])
+    pool = ThreadPoolExecutor(max(1, workers))
+    try:
+        problems = pool.map(partial(_make_file, size=size, **how), jobs)
+        for problem, (_, target) in zip(progress(problems, len(jobs), "edges", "picture"), jobs, strict=True):
+            if problem:
+                made.failed.append(problem)
+                tqdm.write(f"error: {problem}", file=sys.stderr)
+            else:
+                made.written.append(target)
+    finally:
+        pool.shutdown(cancel_futures=True)  # at Ctrl-C or a full disk the rest is not worked through
+    return made
+
+
+def _make_file(job: tuple[Path, Path], **how: Any) -> str | None:
+    """The line of what is wrong with the source, if anything."""
+    source, target = job
+    try:
+        picture = require_size(read_picture(source), source)
+    except UserError as error:
+        return str(error)
+    pair = Image.fromarray(make_pair(picture, **how))
+    with whole_file(target) as part:
+        pair.save(part, "PNG")
+    return None
