@@ -6,24 +6,32 @@ W is a run folder (its best checkpoint, else its newest) or a checkpoint file; t
 """
 
 import argparse
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from data import seg_io
+from data.pix2pix_io import Pix2PixPictures
+from data.seg_io import SegPictures
 from engine import checkpoint
 from engine.device import autocast, choose_device, note_emulated_bf16
 from engine.errors import UserError, door
 from engine.files import require_writable
-from engine.folder import Network, find_jobs, predict_folder
+from engine.folder import Network, figures, find_jobs, predict_folder
 from engine.gallery import write_gallery, write_sheet
+from engine.progress import progress
 from models import build
 from models.layers import predicting
 from options.load import from_dict
+from options.pix2pix import Pix2PixOptions
 from options.seg import SegOptions
 
 # family: options, the network that predicts, its pictures
-FAMILIES = {"seg": (SegOptions, build.seg_generator, seg_io.SegPictures)}
+FAMILIES = {
+    "seg": (SegOptions, partial(build.seg_generator, download=False), SegPictures),
+    "pix2pix": (Pix2PixOptions, build.pix2pix_generator, Pix2PixPictures),
+}
 
 
 def arguments() -> argparse.Namespace:
@@ -44,21 +52,37 @@ def arguments() -> argparse.Namespace:
         "--layout",
         choices=("auto", "single", "pair"),
         default="auto",
-        help="what a 2:1 picture is: single, or a pair whose left half is the input (auto: the family's habit)",
+        help="what a 2:1 picture is: single, or a pair of input and target (auto: as the family has it)",
     )
     parser.add_argument("--norm-stats", choices=("running", "batch"), help="overrides the run's sample.norm_stats")
+    parser.add_argument("--seed", type=int, default=0, help="of whatever the family draws at random (default 0)")
     parser.add_argument("--limit", type=int, help="only the first N pictures")
     parser.add_argument("--overwrite", action="store_true", help="predict again what is already there")
     parser.add_argument("--pairs", action="store_true", help="write input|output side by side as NAME.png")
-    parser.add_argument("--gallery", action="store_true", help="also write index.html: every input beside its output")
+    parser.add_argument("--gallery", action="store_true", help="also write index.html: inputs beside their outputs")
     parser.add_argument("--grid", action="store_true", help="also write grid.png: one sheet of inputs and outputs")
-    seg_io.add_arguments(parser)
+    for _, _, pictures in FAMILIES.values():
+        pictures.add_arguments(parser)
     args = parser.parse_args()
     for name in ("batch", "limit"):
         value = getattr(args, name)
         if value is not None and value < 1:
             parser.error(f"--{name} {value}: expected a whole number of at least 1")
     return args
+
+
+def refuse_other_families(args: argparse.Namespace, family: str) -> None:
+    """An argument that this checkpoint's family does not know is a mistake, not to be passed over."""
+    for other, (_, _, pictures) in FAMILIES.items():
+        if other == family:
+            continue
+        parser = argparse.ArgumentParser(add_help=False)
+        pictures.add_arguments(parser)
+        for name, default in vars(parser.parse_args([])).items():
+            if getattr(args, name) != default:
+                raise UserError(
+                    f"--{name.replace('_', '-')}: is for {other}, but the checkpoint is of {family}; leave it out", 2
+                )
 
 
 def load_network(weights: str, device: torch.device):
@@ -72,7 +96,7 @@ def load_network(weights: str, device: torch.device):
         opt = from_dict(options, content["options"], str(path))
     except UserError as error:
         raise UserError(f"{error}; or another version of this program made it: update this one") from None
-    network = build_network(opt, download=False)
+    network = build_network(opt)
     if "G_ema" not in content:
         raise UserError(f"{path}: holds no G_ema, the network that predicts; use a checkpoint of a training run")
     checkpoint.load_network(network, content["G_ema"], path)
@@ -86,24 +110,29 @@ def main() -> None:
     if args.precision == "bf16":
         note_emulated_bf16(device)
     network, opt, family_pictures = load_network(args.weights, device)
+    refuse_other_families(args, opt.family)
     pictures = family_pictures(opt, args)
     reserved = ("grid.png",) if args.grid else ()
     jobs = find_jobs(args.input, args.output, pictures.extra_suffixes, args.limit, reserved)
     require_writable(args.output)
     norm_stats = args.norm_stats or opt.sample.norm_stats
 
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        with torch.inference_mode(), autocast(device, args.precision), predicting(network, norm_stats):
-            return pictures.forward(network, x)
+    def forward(x: torch.Tensor, names: Sequence[str]) -> torch.Tensor:
+        mode = predicting(network, norm_stats, pictures.dropout)
+        with torch.inference_mode(), autocast(device, args.precision), mode:
+            return pictures.forward(network, x, names)
 
-    batch = 1 if norm_stats == "batch" else args.batch  # by its own statistics: every picture alone
-    report = predict_folder(jobs, pictures, Network(forward, opt.data.size, args.fit, batch, device), args.overwrite)
+    # by its own statistics, or with dropout: every picture alone
+    batch = 1 if norm_stats == "batch" or pictures.dropout else args.batch
+    fitted = Network(forward, opt.data.size, args.fit, batch, device, pictures.prepare)
+    report = predict_folder(jobs, pictures, fitted, args.overwrite)
     print(f"{report.summary()} -> {args.output}")
-    shown = sorted((job.source, job.target) for job in report.written + report.existing)
+    shown = sorted(report.written + report.existing, key=lambda job: job.name)
     if args.gallery and shown:
-        print(f"gallery: {write_gallery(args.output, shown, f'Predictions by {args.weights}', pictures.legend)}")
+        cards = progress(figures(shown, pictures, fitted), len(shown), "gallery", "picture")
+        print(f"gallery: {write_gallery(args.output, cards, f'Predictions by {args.weights}', pictures.legend)}")
     if args.grid and shown:
-        write_sheet(args.output / "grid.png", shown)
+        write_sheet(args.output / "grid.png", figures(shown, pictures, fitted))
     if report.failed:
         raise UserError(f"{len(report.failed)} of {len(jobs)} files failed:\n  " + "\n  ".join(report.failed))
 

@@ -1,6 +1,7 @@
 """Reading and writing the seg family's pictures in prediction: label maps, overlays, pairs, the original's filter."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,6 @@ from PIL import Image
 from data.images import read_picture
 from data.palette import IGNORED, colorize, encode_label, ids_by_color, palette_of
 from engine.errors import UserError
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("seg")
-    group.add_argument(
-        "--overlay", action="store_true", help="also write NAME_overlay.png: the classes over the picture"
-    )
-    group.add_argument(
-        "--filter",
-        action="store_true",
-        help="write nothing for pictures without white background, eyes, face or hair, as the original's predict.py",
-    )
-    group.add_argument(
-        "--median", type=int, metavar="K", help="remove noise by a median of K x K pixels (odd, 3 to 255)"
-    )
 
 
 def median_labels(ids: np.ndarray, palette: Any, size: int) -> np.ndarray:
@@ -57,15 +43,33 @@ def filter_reason(picture: np.ndarray, ids: np.ndarray) -> str | None:
 class SegPictures:
     """The seg family's side of engine/folder.py. `maps` are class probabilities [C, H, W]."""
 
+    prepare = None
+    dropout = False
+
     def __init__(self, opt: Any, args: Namespace):
         self.palette = palette_of(opt.data.classes)
         self.args = args
         self.legend = list(zip(self.palette.names, self.palette.colors, strict=True))
-        self.extra_suffixes = ("_overlay.png",) if args.overlay else ()
+        self.extra_suffixes = {"_overlay.png": "overlay"} if args.overlay else {}
         if args.filter and opt.data.classes != "anime":
             raise UserError("--filter: needs the anime classes; this checkpoint has others, leave it out", 2)
         if args.median is not None and (not 3 <= args.median <= 255 or args.median % 2 == 0):
             raise UserError(f"--median {args.median}: expected an odd number from 3 to 255", 2)
+
+    @staticmethod
+    def add_arguments(parser: ArgumentParser) -> None:
+        group = parser.add_argument_group("seg")
+        group.add_argument(
+            "--overlay", action="store_true", help="also write NAME_overlay.png: the classes over the picture"
+        )
+        group.add_argument(
+            "--filter",
+            action="store_true",
+            help="write nothing for pictures without white background, eyes, face or hair, as the original did",
+        )
+        group.add_argument(
+            "--median", type=int, metavar="K", help="remove noise by a median of K x K pixels (odd, 3 to 255)"
+        )
 
     def read(self, path: Path) -> np.ndarray:
         picture = read_picture(path)
@@ -77,7 +81,7 @@ class SegPictures:
         return picture[:, :height]
 
     @staticmethod
-    def forward(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    def forward(network: torch.nn.Module, x: torch.Tensor, names: Sequence[str]) -> torch.Tensor:
         """uint8 [B, 3, H, W] -> probabilities [B, C, H, W]."""
         return network(x.float() / 255).float().softmax(1)
 
@@ -96,6 +100,9 @@ class SegPictures:
         if self.args.overlay:
             made["_overlay.png"] = Image.fromarray(((picture.astype(np.uint16) + colors) // 2).astype(np.uint8))
         return made
+
+    def views(self, path: Path, network: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        return {"input": self.read(path)}, {}
 
     def _ids(self, maps: torch.Tensor) -> np.ndarray:
         return maps.argmax(0).byte().numpy()

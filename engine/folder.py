@@ -2,8 +2,8 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,23 +16,32 @@ from data.fit import Fitted, blend_weights, fit_picture, pad_to, tiles, unfit
 from data.images import list_pictures, require_size
 from engine.errors import UserError
 from engine.files import whole_file
+from engine.gallery import Figure
 from engine.progress import progress
 
 
 class Pictures(Protocol):
     """What a family says about its files (data/FAMILY_io.py)."""
 
-    extra_suffixes: tuple[str, ...]  # endings of further files written beside NAME.png: NAME + ending
+    extra_suffixes: Mapping[str, str]  # endings of further files written beside NAME.png (NAME + ending) -> titles
+    prepare: Callable[[np.ndarray], np.ndarray] | None  # Network's
+    dropout: bool  # whether the network's dropout is on; every picture then runs alone
+    legend: Sequence[tuple[str, tuple[int, int, int]]]  # names and colours under the gallery's title
 
     def read(self, path: Path) -> np.ndarray: ...  # uint8 [H, W, 3]
+    def forward(self, network: torch.nn.Module, x: torch.Tensor, names: Sequence[str]) -> torch.Tensor: ...  # Network's
     def rejects(self, picture: np.ndarray, maps: torch.Tensor) -> str | None: ...  # why nothing is written
     def outputs(self, picture: np.ndarray, maps: torch.Tensor) -> dict[str, Image.Image]: ...  # ending -> picture
+
+    def views(self, path: Path, network: "Network") -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """What the gallery shows before and after the outputs: title -> uint8 [H, W, 3]."""
 
 
 @dataclass(frozen=True)
 class Job:
     source: Path
     target: Path
+    name: str  # posix path below the folder, without suffix
 
 
 @dataclass
@@ -55,7 +64,7 @@ class Report:
 
 
 def find_jobs(
-    source: Path, output: Path, suffixes: tuple[str, ...], limit: int | None = None, reserved: tuple[str, ...] = ()
+    source: Path, output: Path, suffixes: Collection[str], limit: int | None = None, reserved: tuple[str, ...] = ()
 ) -> list[Job]:
     """The input files and where their outputs go: NAME.png, sub-folders kept.
 
@@ -75,7 +84,8 @@ def find_jobs(
             raise UserError(f"--output {output}: is the input folder; name another one")
         inside = output.resolve()
         paths = [path for path in paths if inside not in path.resolve().parents]
-    jobs = [Job(path, output / path.relative_to(base).with_suffix(".png")) for path in paths[:limit]]
+    below = [path.relative_to(base) for path in paths[:limit]]
+    jobs = [Job(base / path, output / path.with_suffix(".png"), path.with_suffix("").as_posix()) for path in below]
     taken = {str(output / name).casefold(): Path("the program") for name in reserved}
     for job in jobs:
         if job.target.resolve() == job.source.resolve():
@@ -100,26 +110,30 @@ class Network:
     """A network applied to pictures of any size: `maps(pictures)` are [C, H, W] on the CPU at each input's size.
 
     Args:
-        forward: uint8 tensor [B, 3, h, w] -> float maps [B, C, h, w], both on `device`.
+        forward: uint8 tensor [B, 3, h, w] and the names of the B pictures -> float maps [B, C, h, w], on `device`.
         size: the network's size (H, W), or native: every picture as it is.
         fit: pad | crop | stretch | tile (windows at native scale, overlapping by a quarter).
+        prepare: uint8 [h, w, 3] -> uint8 [h, w, 3], done to a picture at the scale at which the network sees it.
     """
 
     TILE = 512  # a window's side where the options give no size
 
-    def __init__(self, forward: Callable, size: Any, fit: str, batch: int, device: torch.device):
+    def __init__(
+        self, forward: Callable, size: Any, fit: str, batch: int, device: torch.device, prepare: Callable | None = None
+    ):
         self.forward, self.size, self.fit, self.batch, self.device = forward, size, fit, batch, device
+        self.prepare = prepare or (lambda picture: picture)
 
-    def maps(self, items: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray, torch.Tensor]]:
-        """(key, picture) -> (key, picture, maps), in batches of equal size."""
+    def maps(self, items: Iterable[tuple[Job, np.ndarray]]) -> Iterator[tuple[Job, np.ndarray, torch.Tensor]]:
+        """(job, picture) -> (job, picture, maps), in batches of equal size."""
         waiting: dict[tuple, list] = {}
-        for key, picture in items:
+        for job, picture in items:
             if self.fit == "tile":
-                yield key, picture, self._tiled(picture)
+                yield job, picture, self._tiled(job.name, picture)
                 continue
             fitted = self._fitted(picture)
             group = waiting.setdefault(fitted.picture.shape, [])
-            group.append((key, picture, fitted))
+            group.append((job, picture, fitted))
             if len(group) == self.batch:
                 yield from self._run(waiting.pop(fitted.picture.shape))
             elif sum(map(len, waiting.values())) >= 4 * self.batch:  # many sizes: do not hold them all
@@ -127,33 +141,51 @@ class Network:
         for group in waiting.values():
             yield from self._run(group)
 
+    def seen(self, picture: np.ndarray) -> np.ndarray:
+        """The picture as the network sees it, uint8 [h, w, 3], without padding."""
+        if self.fit == "tile":
+            height, width = picture.shape[:2]
+            return self._windowed(picture)[:height, :width]
+        fitted = self._fitted(picture)
+        top, left, height, width = fitted.inside
+        return fitted.picture[top : top + height, left : left + width]
+
     def _fitted(self, picture: np.ndarray) -> Fitted:
         if self.size == "native":
             whole = (0, 0, *picture.shape[:2])
-            return Fitted(picture, picture.shape[:2], whole, whole)
-        return fit_picture(picture, self.size, self.fit)
+            fitted = Fitted(picture, picture.shape[:2], whole, whole)
+        else:
+            fitted = fit_picture(picture, self.size, self.fit)
+        return replace(fitted, picture=self.prepare(fitted.picture))
 
-    def _run(self, group: list) -> Iterator[tuple[Any, np.ndarray, torch.Tensor]]:
-        maps = self._forward([fitted.picture for _, _, fitted in group])
-        for (key, picture, fitted), own in zip(group, maps, strict=True):
-            yield key, picture, unfit(own, fitted)
+    def _run(self, group: list) -> Iterator[tuple[Job, np.ndarray, torch.Tensor]]:
+        maps = self._forward([fitted.picture for _, _, fitted in group], [job.name for job, _, _ in group])
+        for (job, picture, fitted), own in zip(group, maps, strict=True):
+            yield job, picture, unfit(own, fitted)
 
-    def _forward(self, pictures: list[np.ndarray]) -> torch.Tensor:
+    def _forward(self, pictures: list[np.ndarray], names: list[str]) -> torch.Tensor:
         x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
-        return self.forward(x.to(self.device)).float().cpu()
+        return self.forward(x.to(self.device), names).float().cpu()
 
-    def _tiled(self, picture: np.ndarray) -> torch.Tensor:
+    def _window(self) -> tuple[int, int]:
+        return (self.TILE, self.TILE) if self.size == "native" else tuple(self.size)
+
+    def _windowed(self, picture: np.ndarray) -> np.ndarray:
+        """The picture that the windows are cut from, at least as large as one."""
+        return self.prepare(pad_to(picture, self._window()))
+
+    def _tiled(self, name: str, picture: np.ndarray) -> torch.Tensor:
         """Overlapping windows at native scale, blended by linear ramps."""
-        size = (self.TILE, self.TILE) if self.size == "native" else tuple(self.size)
+        size = self._window()
         overlap = min(size) // 4
         height, width = picture.shape[:2]
-        padded = pad_to(picture, size)
+        padded = self._windowed(picture)
         places, weight = tiles(*padded.shape[:2], size, overlap), blend_weights(size, overlap)
         total = norm = None
         for i in range(0, len(places), self.batch):
             group = places[i : i + self.batch]
             windows = [padded[top : top + size[0], left : left + size[1]] for top, left in group]
-            for (top, left), own in zip(group, self._forward(windows), strict=True):
+            for (top, left), own in zip(group, self._forward(windows, [name] * len(group)), strict=True):
                 if total is None:
                     total = torch.zeros(own.shape[0], *padded.shape[:2])
                     norm = torch.zeros(padded.shape[:2])
@@ -193,3 +225,15 @@ def predict_folder(jobs: list[Job], pictures: Pictures, network: Network, overwr
                 output.save(part, "PNG")
         report.written.append(job)
     return report
+
+
+def figures(jobs: Iterable[Job], pictures: Pictures, network: Network) -> Iterator[Figure]:
+    """What the gallery shows of every job: the family's views around the outputs that are there."""
+    titles = {"": "output", **pictures.extra_suffixes}
+    for job in jobs:
+        try:
+            before, after = pictures.views(job.source, network)
+        except UserError:  # its output is from an earlier prediction
+            before, after = {"input": None}, {}
+        outputs = {title: beside(job.target, suffix) for suffix, title in titles.items()}
+        yield Figure(job.name, before | outputs | after)

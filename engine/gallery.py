@@ -3,7 +3,9 @@
 import base64
 import html
 import io
-import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,29 +13,48 @@ import numpy as np
 from PIL import Image
 
 from data.images import read_picture
-from engine.errors import UserError
 from engine.files import whole_file
 from engine.logs import contact_sheet
 
 STYLE = """body{font:15px system-ui,sans-serif;margin:24px;background:#fafafa;color:#222}
-main{display:grid;grid-template-columns:repeat(auto-fill,minmax(360px,1fr));gap:18px}
+main{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,calc(var(--n)*170px + 20px)),1fr));gap:18px}
 figure{margin:0;padding:10px;background:#fff;border-radius:8px;box-shadow:0 1px 4px #0002}
-figure img{width:48%;image-rendering:auto;vertical-align:top;border-radius:4px}
+.row{display:grid;grid-template-columns:repeat(var(--n),1fr);gap:6px}
+.row small{display:block;color:#888;margin-bottom:3px}
+figure img{width:100%;vertical-align:top;border-radius:4px;outline:1px solid #0001}
 figcaption{margin-top:6px;color:#555;overflow-wrap:anywhere}
 .legend span{display:inline-block;margin-right:14px}
 .legend i{display:inline-block;width:12px;height:12px;margin-right:5px}"""
 
 
+@dataclass(frozen=True)
+class Figure:
+    """Pictures that belong together: title -> uint8 [H, W, 3], a file below the gallery's folder, or None: unknown."""
+
+    name: str
+    cells: Mapping[str, np.ndarray | Path | None]
+
+
 def write_gallery(
-    folder: Path, pairs: list[tuple[Path, Path]], title: str, legend: list[tuple[str, tuple[int, int, int]]] = ()
+    folder: Path,
+    figures: Iterable[Figure],
+    title: str,
+    legend: Sequence[tuple[str, tuple[int, int, int]]] = (),
 ) -> Path:
-    """`folder`/index.html with a thumbnail of every input (inside the page) beside its output (linked)."""
+    """`folder`/index.html: of every figure the arrays as thumbnails (inside the page) and the files (linked)."""
+    titles: dict[str, None] = {}
+    columns, shown = 1, []
+    for figure in figures:
+        shown.append(_figure(folder, figure))
+        columns = max(columns, len(figure.cells))
+        titles |= dict.fromkeys(figure.cells)
     keys = "".join(f'<span><i style="background:rgb{color}"></i>{html.escape(name)}</span>' for name, color in legend)
-    figures = "\n".join(_figure(folder, source, output) for source, output in pairs)
+    body = "\n".join(shown)
     page = (
         f'<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">'
         f"<title>{html.escape(title)}</title><style>{STYLE}</style><h1>{html.escape(title)}</h1>"
-        f"<p>{len(pairs)} pictures: input, output.</p><p class=legend>{keys}</p>\n<main>\n{figures}\n</main></html>\n"
+        f"<p>{len(shown)} pictures: {html.escape(', '.join(titles))}.</p><p class=legend>{keys}</p>\n"
+        f'<main style="--n:{columns}">\n{body}\n</main></html>\n'
     )
     path = folder / "index.html"
     with whole_file(path) as part:
@@ -41,38 +62,53 @@ def write_gallery(
     return path
 
 
-def _figure(folder: Path, source: Path, output: Path) -> str:
-    try:
-        thumbnail = _thumbnail(source)
-    except UserError:  # its output is from an earlier prediction
-        thumbnail = ""
-    link = html.escape(quote(Path(os.path.relpath(output, folder)).as_posix()))
-    name = html.escape(output.relative_to(folder).with_suffix("").as_posix())
-    return (
-        f'<figure><img src="{thumbnail}" alt="input {name}" loading=lazy> '
-        f'<a href="{link}"><img src="{link}" alt="output {name}" loading=lazy></a>'
-        f"<figcaption>{name}</figcaption></figure>"
-    )
+def _figure(folder: Path, figure: Figure) -> str:
+    name = html.escape(figure.name)
+    cells = "".join(_cell(folder, html.escape(title), name, cell) for title, cell in figure.cells.items())
+    return f"<figure><div class=row>{cells}</div><figcaption>{name}</figcaption></figure>"
 
 
-def _thumbnail(path: Path, side: int = 320) -> str:
-    picture = Image.fromarray(read_picture(path))
+def _cell(folder: Path, title: str, name: str, cell: np.ndarray | Path | None) -> str:
+    shown = ""
+    if isinstance(cell, Path):
+        link = html.escape(quote(cell.relative_to(folder).as_posix()))
+        shown = f'<a href="{link}"><img src="{link}" alt="{title} {name}" loading=lazy></a>'
+    elif cell is not None:
+        shown = f'<img src="{_thumbnail(cell)}" alt="{title} {name}" loading=lazy>'
+    return f"<div><small>{title}</small>{shown}</div>"
+
+
+def _thumbnail(array: np.ndarray, side: int = 320) -> str:
+    """The picture in the text of the page, by the shorter of two encodings: lines are sharp as PNG, photos as JPEG."""
+    picture = Image.fromarray(array)
     picture.thumbnail((side, side))
+    encoded = [_encoded(picture, "JPEG", quality=85), _encoded(picture, "PNG", optimize=True)]
+    return min(encoded, key=len)
+
+
+def _encoded(picture: Image.Image, kind: str, **how: object) -> str:
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    picture.save(buffer, kind, **how)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def write_sheet(path: Path, pairs: list[tuple[Path, Path]], side: int = 160, columns: int = 4, most: int = 64) -> None:
-    """One picture of input|output pairs, `columns` of them in a row, each within side x side."""
-    cells = []
-    for pair in pairs[:most]:
-        for file in pair:
-            picture = Image.fromarray(read_picture(file))
-            picture.thumbnail((side, side))
-            cell = Image.new("RGB", (side, side), "white")
-            cell.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-            cells.append(np.asarray(cell))
-    rows = [cells[i : i + 2 * columns] for i in range(0, len(cells), 2 * columns)]
+def write_sheet(path: Path, figures: Iterable[Figure], side: int = 160, across: int = 8, most: int = 64) -> None:
+    """One picture of the first figures, a cell within side x side, in rows of at most `across` cells."""
+    shown = [[_sheet_cell(cell, side) for cell in figure.cells.values()] for figure in islice(figures, most)]
+    width = max(map(len, shown))
+    blank = np.full((side, side, 3), 255, np.uint8)
+    shown = [row + [blank] * (width - len(row)) for row in shown]
+    beside = max(1, across // width)
+    rows = [sum(shown[i : i + beside], []) for i in range(0, len(shown), beside)]
     with whole_file(path) as part:
         Image.fromarray(contact_sheet(rows)).save(part, "PNG")
+
+
+def _sheet_cell(cell: np.ndarray | Path | None, side: int) -> np.ndarray:
+    """uint8 [side, side, 3], the picture in the middle."""
+    sheet = Image.new("RGB", (side, side), "white")
+    if cell is not None:
+        picture = Image.fromarray(read_picture(cell) if isinstance(cell, Path) else cell)
+        picture.thumbnail((side, side))
+        sheet.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return np.asarray(sheet)

@@ -17,7 +17,7 @@ from data.fit import blend_weights
 from data.palette import ANIME
 from engine import checkpoint
 from engine.errors import UserError
-from engine.folder import Network, find_jobs
+from engine.folder import Job, Network, find_jobs
 from models import build
 from options.load import load, to_dict
 from options.seg import DEFAULT_FILE, SegOptions
@@ -114,7 +114,9 @@ def test_overlay_pairs_gallery_grid_and_limit(weights, pictures, tmp_path, monke
     assert Image.open(output / "deep.png").size == (42, 33)
     assert Image.open(output / "deep_overlay.png").size == (21, 33)
     page = (output / "index.html").read_text()
-    assert 'href="deep/er/tall.png"' in page and "background" in page and page.count("data:image/jpeg") == 2
+    assert 'href="deep/er/tall.png"' in page and "background" in page and page.count("data:image/") == 2
+    assert re.findall("<small>(.*?)</small>", page) == ["input", "output", "overlay"] * 2
+    assert Image.open(output / "grid.png").size == (6 * 162 - 2, 160)
 
 
 def test_a_bad_file_stops_no_other_and_the_exit_code_says_so(weights, pictures, tmp_path):
@@ -255,12 +257,13 @@ def test_native_size_predicts_pictures_as_they_are(pictures, tmp_path, monkeypat
 def test_tiles_of_a_local_network_join_without_a_seam():
     seen = []
 
-    def forward(x):  # a network that looks at one pixel only
+    def forward(x, names):  # a network that looks at one pixel only
         seen.append(tuple(x.shape[2:]))
         return x[:, :2].float()
 
     picture = np.random.default_rng(0).integers(0, 256, (75, 50, 3), np.uint8)
-    ((_, _, maps),) = Network(forward, (32, 32), "tile", 3, torch.device("cpu")).maps([("a", picture)])
+    job = Job(Path("a.jpg"), Path("a.png"), "a")
+    ((_, _, maps),) = Network(forward, (32, 32), "tile", 3, torch.device("cpu")).maps([(job, picture)])
     assert set(seen) == {(32, 32)}
     np.testing.assert_allclose(maps.numpy(), picture.transpose(2, 0, 1)[:2], atol=1e-3)
     assert (blend_weights((32, 32), 8) > 0).all()
@@ -275,3 +278,10 @@ def test_the_filter_leaves_pictures_out_and_counts_them(weights, pictures, tmp_p
     other = make_checkpoint(tmp_path / "other.pt", "data.classes=a,b")
     with pytest.raises(UserError, match="--filter"):
         run(monkeypatch, "--weights", other, "--input", pictures, "--output", tmp_path / "out", "--filter")
+
+
+@pytest.mark.parametrize("words", [["--edges"], ["--samples", 2], ["--low", 0]])
+def test_arguments_of_another_family_are_refused(weights, pictures, tmp_path, monkeypatch, words):
+    with pytest.raises(UserError, match=f"{words[0]}: is for pix2pix, but the checkpoint is of seg") as caught:
+        run(monkeypatch, "--weights", weights, "--input", pictures, "--output", tmp_path / "out", *words)
+    assert caught.value.code == 2 and not (tmp_path / "out").exists()
