@@ -1,5 +1,6 @@
 """Learning-rate schedules: pure functions of the progress, so that a resumed run needs no state."""
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -16,6 +17,15 @@ def poly(progress: float, start: float = 0.4, power: float = 0.9) -> float:
     if progress < start or start >= 1:
         return 1.0
     return max(0.0, 1 - (progress - start) / (1 - start)) ** power
+
+
+def cosine(progress: float, start: float = 0.0) -> float:
+    """Factor of the learning rate: 1 until `start`, then half a cosine down to 0 (Loshchilov & Hutter 2017,
+    arXiv:1608.03983, Eq. 5, without restarts).
+    """
+    if progress < start or start >= 1:
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (progress - start) / (1 - start)))
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

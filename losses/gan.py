@@ -1,13 +1,14 @@
 """Adversarial losses on logits: functions of the mode and of logits of any shape, to a float32 scalar.
 
 mode: bce (Goodfellow et al. 2014, arXiv:1406.2661, non-saturating), lsgan (Mao et al. 2017, arXiv:1611.04076,
-mean squares without the 1/2) or hinge (Lim & Ye 2017, arXiv:1705.02894).
+mean squares without the 1/2), hinge (Lim & Ye 2017, arXiv:1705.02894) or wgan (Arjovsky et al. 2017,
+arXiv:1701.07875, Eq. 2, whose critic needs losses/penalty.py).
 """
 
 import torch.nn.functional as F
 from torch import Tensor
 
-MODES = ("bce", "lsgan", "hinge")
+MODES = ("bce", "lsgan", "hinge", "wgan")
 
 
 def real_loss(mode: str, logits: Tensor) -> Tensor:
@@ -18,6 +19,8 @@ def real_loss(mode: str, logits: Tensor) -> Tensor:
         return F.softplus(-logits).mean()
     if mode == "lsgan":
         return (logits - 1).square().mean()
+    if mode == "wgan":
+        return -logits.mean()
     return F.relu(1 - logits).mean()
 
 
@@ -29,6 +32,8 @@ def fake_loss(mode: str, logits: Tensor) -> Tensor:
         return F.softplus(logits).mean()
     if mode == "lsgan":
         return logits.square().mean()
+    if mode == "wgan":
+        return logits.mean()
     return F.relu(1 + logits).mean()
 
 

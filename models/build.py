@@ -7,6 +7,10 @@ from typing import Any
 
 from torch import nn
 
+from models.init import initialize
+from models.patch import MultiscaleDiscriminator, PatchDiscriminator, PixelDiscriminator
+from models.pix2pix_resnet import ResnetGenerator
+from models.pix2pix_unet import UNet
 from models.seg_deeplab import ResNetDeepLab
 from models.seg_discriminator import FCNDiscriminator
 from models.seg_fcn import DilatedFCN
@@ -39,6 +43,31 @@ def seg_discriminator(opt: Any) -> nn.Module:
     """D of the seg family: class maps [B, C, H, W] -> confidence logits [B, 1, H, W]."""
     m = opt.model
     return FCNDiscriminator(len(opt.data.class_names), m.d_width, conv_norm=m.conv_norm, norm=m.norm, eps=m.norm_eps)
+
+
+def pix2pix_generator(opt: Any) -> nn.Module:
+    """G of the pix2pix family: x [B, in, H, W] and z [B, Z] or None -> [B, out, H, W]; pictures in [-1, 1]."""
+    m = opt.model
+    same = dict(width=m.width, norm=m.norm, dropout=m.dropout, upsample=m.upsample, z=m.z, z_at=m.z_at)
+    if m.generator == "resnet":
+        G = ResnetGenerator(m.in_channels, m.out_channels, m.blocks, **same)
+    else:
+        depth = min(opt.data.size).bit_length() - 1  # down to 1x1: 8 halvings of 256
+        G = UNet(m.in_channels, m.out_channels, depth, **same)
+    return initialize(G, m.init, m.init_gain)
+
+
+def pix2pix_discriminator(opt: Any) -> nn.Module:
+    """D of the pix2pix family: input and picture [B, in + out, H, W] -> per scale its feature maps, the logits last."""
+    m = opt.model
+    channels = m.in_channels + m.out_channels
+    if m.discriminator == "pixel":
+        D = PixelDiscriminator(channels, m.d_width, m.d_norm)
+    elif m.num_discriminators == 1:
+        D = PatchDiscriminator(channels, m.d_width, m.d_layers, m.d_norm)
+    else:
+        D = MultiscaleDiscriminator(channels, m.d_width, m.d_layers, m.d_norm, m.num_discriminators)
+    return initialize(D, m.init, m.init_gain)
 
 
 def millions(network: nn.Module) -> str:

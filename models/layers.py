@@ -183,6 +183,27 @@ class SubPixelConv(nn.Module):
         return F.pixel_shuffle(self.conv(x), self.factor)
 
 
+def up_conv(cin: int, cout: int, kind: str = "deconv", kernel: int = 4, bias: bool = True) -> nn.Module:
+    """Twice the size: [B,cin,H,W] -> [B,cout,2H,2W].
+
+    kind: deconv, a transposed convolution (kernel 3 or 4), or bilinear | nearest before a 3x3 convolution, which
+    leaves no checkerboard (Odena et al. 2016, doi:10.23915/distill.00003).
+    """
+    assert kind in ("deconv", "bilinear", "nearest"), kind
+    if kind == "deconv":
+        return nn.ConvTranspose2d(cin, cout, kernel, 2, 1, output_padding=kernel % 2, bias=bias)
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode=kind),
+        nn.Conv2d(cin, cout, 3, padding=1, padding_mode="reflect", bias=bias),
+    )
+
+
+def with_latent(x: Tensor, z: Tensor) -> Tensor:
+    """x [B,C,H,W] with z [B,Z] as Z constant maps beside: [B,C+Z,H,W]."""
+    maps = z.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+    return torch.cat((x, maps), 1)
+
+
 def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
     """Repeat the last row and column until H and W are multiples of `multiple`.
 
@@ -221,10 +242,16 @@ def batch_statistics(module: nn.Module):
 
 
 @contextmanager
-def predicting(module: nn.Module, norm_stats: str = "running"):
-    """The network in eval mode, with batch statistics if norm_stats is "batch"; afterwards as it was."""
+def predicting(module: nn.Module, norm_stats: str = "running", dropout: bool = False):
+    """The network in eval mode, with batch statistics if norm_stats is "batch", its dropout on if `dropout`.
+
+    Afterwards as it was.
+    """
     training = module.training
     module.eval()
+    for m in module.modules():
+        if isinstance(m, nn.modules.dropout._DropoutNd):
+            m.train(dropout)
     try:
         with batch_statistics(module) if norm_stats == "batch" else nullcontext():
             yield module

@@ -1,0 +1,147 @@
+"""The pix2pix networks: the facts of paper and programs, sizes, the latent, initial weights."""
+
+import pytest
+import torch
+from torch import nn
+
+from models import build
+from models.init import KINDS, initialize
+from models.layers import up_conv
+from models.patch import MultiscaleDiscriminator, PatchDiscriminator, PixelDiscriminator
+from models.pix2pix_resnet import ResnetGenerator
+from models.pix2pix_unet import UNet
+from options.load import load
+from options.pix2pix import DEFAULT_FILE, Pix2PixOptions
+
+
+def count(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+# ---- facts
+
+
+def test_parameters_of_the_reference_implementation():
+    opt = load(Pix2PixOptions, [], DEFAULT_FILE)
+    assert build.millions(build.pix2pix_generator(opt)) == "54.414 M"
+    assert build.millions(build.pix2pix_discriminator(opt)) == "2.769 M"
+    assert count(ResnetGenerator(norm="instance")) == 11_378_179  # printed by the reference for 9 blocks as 11.378 M
+
+
+def test_parameters_of_the_chimera_projects_mode_seeking_networks():
+    words = "model.norm=instance model.z=8 model.z_at=all model.d_norm=instance model.num_discriminators=2".split()  # noqa: SIM905
+    opt = load(Pix2PixOptions, words, DEFAULT_FILE)
+    assert count(build.pix2pix_generator(opt)) == 54_794_627
+    assert count(build.pix2pix_discriminator(opt)) == 3_463_586
+
+
+@pytest.mark.parametrize(("layers", "field"), [(1, 16), (2, 34), (3, 70), (4, 142)])
+def test_receptive_field_of_a_logit(layers, field):
+    """The paper's 16x16 and 70x70 PatchGAN: which pixels move the logit in the middle."""
+    D = PatchDiscriminator(2, 2, layers, norm="none").double()
+    for p in D.parameters():  # all positive: nothing cancels
+        nn.init.constant_(p, 0.1)
+    x = torch.rand(1, 2, 256, 256, dtype=torch.float64, requires_grad=True)
+    logits = D(x)[0][-1]
+    logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2].backward()
+    moved = x.grad[0].sum(0) != 0
+    assert (moved.any(1).sum(), moved.any(0).sum()) == (field, field)
+
+
+def test_maps_of_logits():
+    x = torch.randn(1, 6, 256, 256)
+    assert PatchDiscriminator(6, 4)(x)[0][-1].shape == (1, 1, 30, 30)
+    assert [maps[-1].shape[2] for maps in MultiscaleDiscriminator(6, 4, count=3)(x)] == [30, 14, 6]
+    assert PixelDiscriminator(6, 4)(x)[0][-1].shape == (1, 1, 256, 256)
+
+
+def test_a_pixel_discriminator_sees_one_pixel():
+    D, x = PixelDiscriminator(2, 4, norm="none"), torch.rand(1, 2, 8, 8)
+    before = D(x)[0][-1].clone()
+    x[..., 3, 5] += 1
+    assert (D(x)[0][-1] != before).sum() == 1
+
+
+# ---- shapes
+
+
+@pytest.mark.parametrize("upsample", ["deconv", "bilinear", "nearest"])
+@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
+@pytest.mark.parametrize("z_at", ["input", "all"])
+def test_generators_keep_the_size(upsample, norm, z_at):
+    how = dict(width=2, norm=norm, upsample=upsample, z=3, z_at=z_at)
+    z = torch.randn(2, 3)
+    for G, height, width in (
+        (UNet(1, 3, 6, **how), 64, 128),
+        (UNet(1, 3, 7, **how), 128, 128),
+        (ResnetGenerator(1, 3, 1, **how), 20, 16),
+    ):
+        y = G(torch.randn(2, 1, height, width), z)
+        assert y.shape == (2, 3, height, width) and y.abs().max() <= 1
+
+
+@pytest.mark.parametrize("generator", [lambda **how: UNet(depth=6, **how), lambda **how: ResnetGenerator(**how)])
+@pytest.mark.parametrize("z_at", ["input", "all"])
+def test_z_changes_the_picture_and_all_of_it_is_used(generator, z_at):
+    G = initialize(generator(width=4, z=5, z_at=z_at, norm="none"), "orthogonal", 1.0).eval()
+    x, z = torch.randn(1, 3, 64, 64), torch.randn(1, 5, requires_grad=True)
+    G(x, z).square().sum().backward()
+    assert (z.grad != 0).all()
+    plain = generator(width=4)
+    wider = [a.in_channels - b.in_channels for a, b in zip(G.downs, plain.downs, strict=True)]
+    assert wider == ([5] * len(wider) if z_at == "all" else [5] + [0] * (len(wider) - 1))
+
+
+def test_dropout_sits_in_three_layers_of_the_256_net():
+    assert list(UNet(depth=8, width=2).dropped) == [1, 2, 3] and list(UNet(depth=6, width=2).dropped) == [1]
+    G, x = UNet(depth=6, width=4, dropout=0.5), torch.randn(2, 3, 64, 64)
+    assert not torch.equal(G(x), G(x))
+    G.eval()
+    assert torch.equal(G(x), G(x))
+
+
+def test_the_innermost_layer_has_no_norm_on_its_way_down():
+    G = UNet(depth=8, width=2)
+    assert (len(G.downs), len(G.down_norms), len(G.up_norms)) == (8, 6, 7)
+
+
+def test_batch_of_one_trains_at_1x1():
+    G = UNet(depth=6, width=2, norm="instance")
+    G(torch.randn(1, 3, 64, 64)).mean().backward()
+    assert all(p.grad is not None for p in G.parameters())
+
+
+def test_up_conv_doubles():
+    for kind in ("deconv", "bilinear", "nearest"):
+        for kernel in (3, 4):
+            assert up_conv(2, 5, kind, kernel)(torch.randn(1, 2, 7, 3)).shape == (1, 5, 14, 6)
+
+
+def test_resize_convolution_is_even_where_a_deconvolution_is_not():
+    """A constant map through equal weights: checkerboard from the 3x3 transposed convolution only."""
+    for kind, even in (("nearest", True), ("bilinear", True), ("deconv", False)):
+        layer = up_conv(1, 1, kind, kernel=3, bias=False)
+        for p in layer.parameters():
+            nn.init.ones_(p)
+        inside = layer(torch.ones(1, 1, 8, 8))[..., 4:-4, 4:-4]
+        assert (inside.std() < 1e-6) == even
+
+
+# ---- initial weights
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_initial_weights(kind):
+    torch.manual_seed(0)
+    layer, norm = nn.Conv2d(64, 64, 4), nn.BatchNorm2d(4096)
+    initialize(nn.Sequential(layer, norm), kind, 0.02)
+    rows = layer.weight.flatten(1)
+    if kind == "normal":
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.02)
+    elif kind == "xavier":  # variance 2 / (fan_in + fan_out)
+        assert layer.weight.std().item() == pytest.approx(0.02 * (2 / (2 * 64 * 16)) ** 0.5, rel=0.02)
+    else:
+        torch.testing.assert_close(rows @ rows.T, 0.02**2 * torch.eye(64), atol=1e-7, rtol=0)
+    assert not layer.bias.any() and not norm.bias.any()
+    assert norm.weight.mean().item() == pytest.approx(1, abs=2e-3)
+    assert norm.weight.std().item() == pytest.approx(0.02, rel=0.05)
