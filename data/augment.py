@@ -40,16 +40,37 @@ def random_window(
     height, width = picture.shape[:2]
     factor = max(size[0] / height, size[1] / width) * (rng.uniform(0.75, 1.5) if "scale" in names else 1.0)
     scaled = (max(1, round(height * factor)), max(1, round(width * factor)))
-    shown = [min(have, want) for have, want in zip(scaled, size, strict=True)]
-    free = [have - part for have, part in zip(scaled, shown, strict=True)]
-    top, left = (int(rng.integers(0, f + 1)) if "crop" in names else f // 2 for f in free)
-    down, across = height / scaled[0], width / scaled[1]
+    corner = window_corner(scaled, size, rng if "crop" in names else None)
+    picture = cut_window(picture, scaled, corner, size)
+    return picture, None if label is None else cut_window(label, scaled, corner, size)
+
+
+def window_corner(scaled: tuple[int, int], size: tuple[int, int], rng: np.random.Generator | None) -> tuple[int, int]:
+    """(top, left) of a window of `size` (H, W) in a picture of `scaled`: by chance, or in the middle without rng."""
+    free = [max(0, have - want) for have, want in zip(scaled, size, strict=True)]
+    top, left = (int(rng.integers(0, f + 1)) if rng else f // 2 for f in free)
+    return top, left
+
+
+def cut_window(
+    array: np.ndarray, scaled: tuple[int, int], corner: tuple[int, int], size: tuple[int, int]
+) -> np.ndarray:
+    """The window of `size` at `corner` of an array resized to `scaled`, without resizing the rest.
+
+    array: a picture uint8 [H, W, 3], whose border is repeated where `scaled` is below `size`, or ids uint8 [H, W],
+    which are ignored there.
+    """
+    shown = tuple(min(have, want) for have, want in zip(scaled, size, strict=True))
+    down, across = array.shape[0] / scaled[0], array.shape[1] / scaled[1]
+    top, left = corner
     box = (left * across, top * down, (left + shown[1]) * across, (top + shown[0]) * down)
+    window = resize(array, shown, box)
+    if shown == tuple(size):
+        return window
     pads = [((want - part) // 2, (want - part + 1) // 2) for want, part in zip(size, shown, strict=True)]
-    picture = np.pad(resize(picture, tuple(shown), box), [*pads, (0, 0)], mode="edge")
-    if label is not None:
-        label = np.pad(resize(label, tuple(shown), box), pads, constant_values=IGNORED)
-    return picture, label
+    if array.ndim == 2:
+        return np.pad(window, pads, constant_values=IGNORED)
+    return np.pad(window, [*pads, (0, 0)], mode="edge")
 
 
 def _jitter(picture: np.ndarray, brightness: float, contrast: float, saturation: float) -> np.ndarray:

@@ -94,6 +94,26 @@ def survey(items: list, look: Look) -> Survey:
     return found
 
 
+def require_sound(items: list, look: Look, settings: list, command: str) -> None:
+    """The survey before a training: the first problem becomes a UserError, unchanged files are not read again.
+
+    settings: what else the result depends on, plain values; command: what the error names for the list of all.
+    """
+    files = [path for item in items for path in _files(item)]
+    stamp = stamp_path(files, settings)
+    if os.path.exists(stamp):  # unlike Path.exists, False where the cache may not be read
+        return
+    problems = survey(items, look).problems
+    if problems:
+        more = f" (and {len(problems) - 1} more: run {command})" if problems[1:] else ""
+        raise UserError(problems[0] + more)
+    write_stamp(stamp, len(files))
+
+
+def _files(item: Sample | Path) -> list[Path]:
+    return [item] if isinstance(item, Path) else [path for path in (item.image, item.label, item.color) if path]
+
+
 def checked(
     samples: list[Sample],
     unlabeled: list[Path],
@@ -102,20 +122,10 @@ def checked(
     match: str = "threshold",
     command: str = "python scripts/check_data.py --family seg --root DIR",
 ) -> None:
-    """The survey before a seg training: the first problem becomes a UserError, unchanged files are not read again.
-
-    command: what the error names for the list of all problems.
-    """
-    files = [path for s in samples for path in (s.image, s.label) if path] + unlabeled
-    stamp = stamp_path(files, ["seg", len(samples), palette.names, palette.colors, sorted(ignore), match])
-    if os.path.exists(stamp):  # unlike Path.exists, False where the cache may not be read
-        return
+    """require_sound for a seg training."""
+    settings = ["seg", len(samples), palette.names, palette.colors, sorted(ignore), match]
     look = partial(look_seg, palette=palette, ignore=ignore, match=match)
-    problems = survey([*samples, *unlabeled], look).problems
-    if problems:
-        more = f" (and {len(problems) - 1} more: run {command})" if problems[1:] else ""
-        raise UserError(problems[0] + more)
-    write_stamp(stamp, len(files))
+    require_sound([*samples, *unlabeled], look, settings, command)
 
 
 def check_command(root: Path | str, data: Any) -> str:
@@ -123,10 +133,7 @@ def check_command(root: Path | str, data: Any) -> str:
     unlabeled = data.unlabeled
     if data.root == "drawn" and unlabeled is None:  # the drawn set brings its own
         unlabeled = Path(root) / "unlabeled"
-    script = SCRIPT.relative_to(Path.cwd()) if SCRIPT.is_relative_to(Path.cwd()) else SCRIPT
-    words = ["python", script.as_posix(), "--family", "seg"]
-    for name, path in (("root", root), ("val", data.val), ("extra", data.extra), ("unlabeled", unlabeled)):
-        words += [f"--{name}", Path(path).as_posix()] if path else []
+    words = check_words("seg", root=root, val=data.val, extra=data.extra, unlabeled=unlabeled)
     if data.classes != "anime":
         words += ["--classes", _classes_word(data.classes)]
     if set(data.ignore) - {IGNORED}:
@@ -134,6 +141,15 @@ def check_command(root: Path | str, data: Any) -> str:
     if data.label_colors != "threshold":
         words += ["--label-colors", data.label_colors]
     return shlex.join(words)
+
+
+def check_words(family: str, **paths: Path | str | None) -> list[str]:
+    """The words of a check_data.py command with the paths that are there, by argument name."""
+    script = SCRIPT.relative_to(Path.cwd()) if SCRIPT.is_relative_to(Path.cwd()) else SCRIPT
+    words = ["python", script.as_posix(), "--family", family]
+    for name, path in paths.items():
+        words += [f"--{name}", Path(path).as_posix()] if path else []
+    return words
 
 
 def _classes_word(classes: tuple) -> str:

@@ -67,12 +67,13 @@ class Run:
     def autocast(self) -> contextlib.AbstractContextManager:
         return autocast(self.device, self.opt.precision)
 
-    def place(self, x: torch.Tensor) -> torch.Tensor:
+    def place(self, x: torch.Tensor, last_on_cpu: bool = True) -> torch.Tensor:
         """Pictures [B, C, H, W] on the device, channels last where that is faster: on CUDA, and for bf16 on the CPU.
 
-        In fp32 on the CPU it is not, and batch norm would sum less exactly.
+        In fp32 on the CPU it is not, and batch norm would sum less exactly. last_on_cpu=False: nor in bf16.
         """
-        last = self.device.type == "cuda" or (self.device.type == "cpu" and self.opt.precision == "bf16")
+        last = last_on_cpu and self.device.type == "cpu" and self.opt.precision == "bf16"
+        last = last or self.device.type == "cuda"
         memory_format = torch.channels_last if last else torch.contiguous_format
         return x.to(self.device, non_blocking=True).contiguous(memory_format=memory_format)
 

@@ -63,10 +63,11 @@ class EMAOptions:
     ramp_up: float = option(0.05, number(0, 1), "the half-life is at most this share of the images seen so far")
 
 
-def with_steps(opt: Any, pictures: int) -> Any:
-    """The options with `run.steps` from `run.epochs`, if that is set: ceil(epochs * pictures / batch)."""
+def with_steps(opt: Any, pictures: int, batches: int = 1) -> Any:
+    """The options with `run.steps` from `run.epochs`, if that is set; a step takes so many batches of new pictures."""
     if opt.run.epochs is None:
         return opt
-    steps = math.ceil(opt.run.epochs * pictures / opt.data.batch)
-    print(f"run.epochs={opt.run.epochs:g}: {steps} steps ({pictures} pictures, data.batch={opt.data.batch})")
+    steps = math.ceil(opt.run.epochs * pictures / (opt.data.batch * batches))
+    each = f"data.batch={opt.data.batch}" + (f", {batches} of them in a step" if batches > 1 else "")
+    print(f"run.epochs={opt.run.epochs:g}: {steps} steps ({pictures} pictures, {each})")
     return replace(opt, run=replace(opt.run, steps=steps))

@@ -97,13 +97,13 @@ def path(expected: str) -> Kind:
     return Kind(expected, read, raw=True)
 
 
-def choice(*names: str) -> Kind:
-    def read(value: Any) -> str:
-        if value not in names:
+def choice(*values: Any) -> Kind:
+    def read(value: Any) -> Any:
+        if isinstance(value, bool) or value not in values:
             raise ValueError
-        return value
+        return values[values.index(value)]
 
-    return Kind("one of " + "|".join(names), read)
+    return Kind("one of " + "|".join(map(str, values)), read)
 
 
 def optional(kind: Kind) -> Kind:

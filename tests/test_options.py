@@ -7,8 +7,10 @@ import yaml
 
 from engine.errors import UserError
 from options.load import changes, command_line, flat_fields, from_dict, load, to_dict
+from options.pix2pix import Pix2PixOptions
 from options.seg import DEFAULT_FILE, SegOptions
 
+FAMILIES = {"seg": SegOptions, "pix2pix": Pix2PixOptions}
 OPTIONS = Path(__file__).parents[1] / "options"
 
 
@@ -124,11 +126,12 @@ def test_a_group_with_only_comments_is_empty(tmp_path):
     assert load(SegOptions, [str(written(tmp_path, "run:\n  # steps: 3\n"))], DEFAULT_FILE).run.steps == 20000
 
 
-@pytest.mark.parametrize("path", sorted(OPTIONS.glob("seg*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(OPTIONS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_yaml_of_ours_loads_and_names_its_command(path):
-    load(SegOptions, [str(path)], DEFAULT_FILE)
+    family = path.stem.split("_")[0]
+    load(FAMILIES[family], [str(path)], DEFAULT_FILE)
     head = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    assert any("python train_seg.py" in line for line in head)
+    assert any(f"python train_{family}.py" in line for line in head)
 
 
 def test_options_survive_yaml_and_checkpoint():

@@ -1,0 +1,178 @@
+"""Reading and writing the pix2pix family's pictures in prediction: tensors, latents, A|B pictures, edges, samples."""
+
+import hashlib
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from data.edges import edge_picture
+from data.files import Sample, read_two
+from data.images import picture_size, read_picture
+from engine.errors import UserError
+
+BT601 = (19595, 38470, 7471)  # of 65536: the weights of Pillow's mode L
+RANGES = {"sigma": (0, 1), "low": (0, 255), "high": (0, 255), "samples": (1, 999)}
+EDGE_ARGUMENTS = {"sigma": 0.33, "low": None, "high": None}
+
+
+def to_input(pictures: Tensor, channels: int) -> Tensor:
+    """uint8 [B, 3, H, W] RGB -> float [B, channels, H, W] in [-1, 1]; 1 channel: grey, rounded as Pillow does."""
+    if channels == 1:
+        red, green, blue = pictures.int().unbind(1)
+        grey = (BT601[0] * red + BT601[1] * green + BT601[2] * blue + 0x8000) >> 16
+        pictures = grey.unsqueeze(1)
+    return pictures.float() / 127.5 - 1
+
+
+def to_picture(y: Tensor) -> np.ndarray:
+    """float [1 or 3, H, W] in [-1, 1] -> uint8 [H, W, 3], rounded to the nearest; undoes to_input."""
+    levels = ((y.float() + 1) * 127.5 + 0.5).floor().clamp(0, 255).byte()
+    return levels.expand(3, -1, -1).permute(1, 2, 0).contiguous().cpu().numpy()
+
+
+def latent(name: str, sample: int, size: int, seed: int = 0) -> Tensor:
+    """z [size] from N(0, 1), a function of the arguments alone: the same on every machine, in any batch and order."""
+    generator = torch.Generator().manual_seed(_own_seed(name, sample, seed))
+    return torch.randn(size, generator=generator)
+
+
+@torch.no_grad()
+def translate(
+    G: torch.nn.Module,
+    x: Tensor,
+    names: Sequence[str],
+    samples: int = 1,
+    seed: int = 0,
+    sync: bool = False,
+    nz: int = 0,
+    dropout: bool = False,
+) -> Tensor:
+    """The pictures that G makes of x [B, C, H, W] in [-1, 1]: [B, samples * C_out, H, W] in [-1, 1].
+
+    Args:
+        names: of the B pictures; chance depends on (seed, name, sample) only.
+        sync: the same chance for every name.
+        nz: length of G's latent z, 0: none.
+        dropout: G's dropout is on and draws as (seed, name, sample) say; x then holds one picture.
+    """
+    if sync:
+        names = [""] * len(names)
+    assert len(names) == len(x) and (not dropout or len(x) == 1), (names, x.shape)
+    made = []
+    for sample in range(samples):
+        z = torch.stack([latent(name, sample, nz, seed) for name in names]).to(x.device) if nz else None
+        if dropout:
+            with torch.random.fork_rng([] if x.device.type == "cpu" else [x.device], device_type=x.device.type):
+                torch.manual_seed(_own_seed(names[0], sample, seed))
+                made.append(G(x, z).float())
+        else:
+            made.append(G(x, z).float())
+    return torch.cat(made, 1)
+
+
+def _own_seed(name: str, sample: int, seed: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{sample}/{name}".encode()).digest()[:7])
+
+
+class Pix2PixPictures:
+    """The pix2pix family's side of engine/folder.py. `maps` are the samples, [samples * C, H, W] in [-1, 1]."""
+
+    legend = ()
+
+    def __init__(self, opt: Any, args: Namespace):
+        self.args, self.size, self.model = args, opt.data.size, opt.model
+        self.input_half = 0 if opt.data.direction == "AtoB" else 1
+        self.dropout = bool(opt.sample.dropout and opt.model.dropout)
+        self._check(args)
+        self.prepare = None
+        if args.edges:
+            self.prepare = partial(edge_picture, **{name: getattr(args, name) for name in EDGE_ARGUMENTS})
+        more = () if args.pairs else range(2, args.samples + 1)
+        self.extra_suffixes = {f"_{k}.png": f"output {k}" for k in more}
+        self.said = False
+
+    @staticmethod
+    def add_arguments(parser: ArgumentParser) -> None:
+        group = parser.add_argument_group("pix2pix")
+        group.add_argument("--edges", action="store_true", help="the input is photos or drawings: use their edges")
+        group.add_argument(
+            "--sigma", type=float, default=EDGE_ARGUMENTS["sigma"], help="edges: thresholds at (1 -+ this) x the median"
+        )
+        group.add_argument("--low", type=int, help="edges: a fixed lower threshold, 0..255")
+        group.add_argument("--high", type=int, help="edges: a fixed upper threshold, 0..255")
+        group.add_argument(
+            "--samples", type=int, default=1, metavar="N", help="N pictures of each input: NAME.png, NAME_2.png, ..."
+        )
+        group.add_argument("--sync", action="store_true", help="the same z, or dropout, for every picture")
+
+    def _check(self, args: Namespace) -> None:
+        for name, (least, most) in RANGES.items():
+            value = getattr(args, name)
+            if value is not None and not least <= value <= most:
+                raise UserError(f"--{name} {value}: expected {least} to {most}", 2)
+        if args.low is not None and args.high is not None and args.low > args.high:
+            raise UserError(f"--low {args.low}: above --high {args.high}; swap them", 2)
+        for name, default in EDGE_ARGUMENTS.items():
+            if getattr(args, name) != default and not args.edges:
+                raise UserError(f"--{name}: says how --edges draws; add --edges, or leave it out", 2)
+        word = f"--samples {args.samples}" if args.samples > 1 else "--sync" if args.sync else None
+        if word and not self.model.z and not self.dropout:
+            raise UserError(
+                f"{word}: this checkpoint makes one picture of an input, always the same: it has neither a latent "
+                "(model.z) nor dropout in prediction (sample.dropout); leave it out",
+                2,
+            )
+
+    def read(self, path: Path) -> np.ndarray:
+        return self._read(path)[0]
+
+    def _read(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+        """(what is translated, the target if the file holds one), uint8 [H, W, 3] each."""
+        if not self._is_pair(path):
+            return read_picture(path), None
+        halves = read_two(Sample(path.stem, path, None))
+        target = halves[1 - self.input_half]
+        return target if self.args.edges else halves[self.input_half], target
+
+    def _is_pair(self, path: Path) -> bool:
+        """Whether the file is A|B: as --layout says; auto: by its shape, two networks' inputs wide (2:1 if square)."""
+        if self.args.layout != "auto":
+            return self.args.layout == "pair"
+        (width, height), (rows, columns) = picture_size(path), self.size
+        double = width * rows == 2 * height * columns
+        if double and not self.said:
+            self.said = True
+            taken, other = ("one picture", "pair") if self.args.edges else ("A|B side by side", "single")
+            tqdm.write(f"note: {path}: {width}x{height} pixels, taken as {taken}; --layout {other} changes that")
+        return double and not self.args.edges
+
+    def forward(self, network: torch.nn.Module, x: Tensor, names: Sequence[str]) -> Tensor:
+        """uint8 [B, 3, H, W] -> [B, samples * C, H, W] in [-1, 1]."""
+        a = self.args
+        x = to_input(x, self.model.in_channels)
+        return translate(network, x, names, a.samples, a.seed, a.sync, self.model.z, self.dropout)
+
+    def rejects(self, picture: np.ndarray, maps: Tensor) -> None:
+        return None
+
+    def outputs(self, picture: np.ndarray, maps: Tensor) -> dict[str, Image.Image]:
+        made = [to_picture(sample) for sample in maps.chunk(self.args.samples)]
+        if self.args.pairs:
+            return {"": Image.fromarray(np.concatenate([picture, *made], axis=1))}
+        return {suffix: Image.fromarray(y) for suffix, y in zip(("", *self.extra_suffixes), made, strict=True)}
+
+    def views(self, path: Path, network: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        picture, target = self._read(path)
+        after = {} if target is None else {"target": target}
+        if not self.args.edges:
+            return {"input": picture}, after
+        before = {"picture": picture} if target is None else {}  # else the target is that picture
+        return before | {"edges": network.seen(picture)}, after
