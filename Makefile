@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 # faster on one that is shared.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-more lint bench clean
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +22,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(PY) -m pytest
+
+test-more: $(VENV)/.installed
+	$(PY) -m pytest -m more
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

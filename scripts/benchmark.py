@@ -1,11 +1,14 @@
-"""Time a training step of ours against a plain PyTorch step of the same networks, in one run.
+"""Time a training step of ours against plain PyTorch, in one run.
 
-    python scripts/benchmark.py [--rounds 3] [--steps 8] [--json FILE]
+    python scripts/benchmark.py [--family seg pix2pix] [--rounds 3] [--steps 8] [--reference CHECKOUT] [--json FILE]
 
-Seg at the Chainer original's defaults (Caffe ResNet-101 generator, batch 1, 256x256, semi-supervised step on). Ours is
-train_seg.py itself with its loader and logs. Plain is the textbook loop: eager fp32, D's step on a detached forward of
-its own, torch.optim.Adam as it comes. Every variant runs in fresh processes, in turn, `rounds` times; the table gives
-medians, ratios against plain, and the peak memory above that after the imports.
+seg: the Chainer original's defaults (Caffe ResNet-101 generator, batch 1, 256x256, semi-supervised step on). Plain is
+the textbook loop over our networks: eager fp32, D's step on a detached forward of its own, torch.optim.Adam as is.
+pix2pix: U-Net-256, PatchGAN, lsgan, batch 1, 256x256, dropout, no averaged weights. Plain as above; with --reference, a
+checkout of the authors' PyTorch program (pytorch-CycleGAN-and-pix2pix), its optimize_parameters() on random pictures.
+
+Ours is the train script itself with its loader and logs. Every variant runs in fresh processes, in turn, `rounds`
+times; the table gives medians, ratios against the first row, and the peak memory above that after the imports.
 """
 
 import argparse
@@ -23,37 +26,46 @@ from statistics import median
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-VARIANTS = {"plain fp32": None, "ours fp32": "fp32", "ours bf16": "bf16"}
+FAMILIES = ("seg", "pix2pix")
+OURS = {"ours fp32": "fp32", "ours bf16": "bf16"}  # variant: run.precision
 WARM_UP = 2
 
 
-def options(folder: str, steps: int, precision: str):
+def options(family: str, folder: str, steps: int, precision: str):
+    """The options that are timed: short runs on a few drawn pictures, a log line for every step."""
+    import importlib
+
     from options.load import load
-    from options.seg import DEFAULT_FILE, SegOptions
 
-    words = f"""run.dir={folder}/run run.epochs=none run.steps={steps + WARM_UP} run.precision={precision}
-        run.log_every=1 run.sample_every=0 run.eval_every=0 data.drawn_labeled=8 data.drawn_unlabeled=8 data.drawn_val=1
-        data.workers=1 loss.semi_start=0"""
-    return load(SegOptions, [str(ROOT / "options/seg_original.yaml"), *words.split()], DEFAULT_FILE)
+    module = importlib.import_module(f"options.{family}")
+    own = {
+        "seg": "seg_original data.drawn_labeled=8 data.drawn_unlabeled=8 loss.semi_start=0",
+        "pix2pix": "pix2pix data.drawn_train=8 ema.half_life=0",
+    }
+    file, *words = own[family].split()
+    words += f"""run.dir={folder}/run run.epochs=none run.steps={steps + WARM_UP} run.precision={precision}
+        run.log_every=1 run.sample_every=0 run.eval_every=0 data.drawn_val=1 data.workers=1""".split()
+    cls = {"seg": "SegOptions", "pix2pix": "Pix2PixOptions"}[family]
+    return load(getattr(module, cls), [str(ROOT / f"options/{file}.yaml"), *words], module.DEFAULT_FILE)
 
 
-def ours(folder: str, steps: int, precision: str) -> list[float]:
-    """Seconds of each step of train_seg.py, from its log."""
-    from train_seg import train
+def ours(family: str, folder: str, steps: int, precision: str) -> list[float]:
+    """Seconds of each step of the train script, from its log."""
+    import importlib
 
-    train(options(folder, steps, precision))
+    importlib.import_module(f"train_{family}").train(options(family, folder, steps, precision))
     lines = [json.loads(line) for line in (Path(folder) / "run" / "log.jsonl").open()]
     return [1 / line["images_per_s"] for line in lines]
 
 
-def plain(folder: str, steps: int) -> list[float]:
-    """Seconds of each step of a plain PyTorch loop over random pictures."""
+def plain_seg(folder: str, steps: int) -> list[float]:
+    """Seconds of each step of a plain loop over random pictures."""
     import torch
     import torch.nn.functional as F
 
     from models import build
 
-    opt = options(folder, steps, "fp32")
+    opt = options("seg", folder, steps, "fp32")
     G, D = build.seg_generator(opt), build.seg_discriminator(opt)
     G_opt = torch.optim.Adam(G.parameters(), 2.5e-4, (0.9, 0.99), weight_decay=1e-4)
     D_opt = torch.optim.Adam(D.parameters(), 1e-4, (0.9, 0.99))
@@ -82,48 +94,98 @@ def plain(folder: str, steps: int) -> list[float]:
     return seconds
 
 
+def plain_pix2pix(folder: str, steps: int) -> list[float]:
+    """Seconds of each step of a plain loop over random pictures."""
+    import torch
+    import torch.nn.functional as F
+
+    from models import build
+
+    opt = options("pix2pix", folder, steps, "fp32")
+    G, D = build.pix2pix_generator(opt), build.pix2pix_discriminator(opt)
+    G_opt, D_opt = (torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999)) for network in (G, D))
+    seconds = []
+    for _ in range(steps + WARM_UP):
+        x, y = (torch.rand(1, 3, 256, 256) * 2 - 1 for _ in "xy")
+        start = time.perf_counter()
+        fake = G(x)
+        fake_logits, real_logits = D(torch.cat((x, fake.detach()), 1))[0][-1], D(torch.cat((x, y), 1))[0][-1]
+        loss_D = 0.5 * (fake_logits.square().mean() + (real_logits - 1).square().mean())
+        D_opt.zero_grad()
+        loss_D.backward()
+        D_opt.step()
+        D.requires_grad_(False)
+        loss_G = (D(torch.cat((x, fake), 1))[0][-1] - 1).square().mean() + 100 * F.l1_loss(fake, y)
+        G_opt.zero_grad()
+        loss_G.backward()
+        G_opt.step()
+        D.requires_grad_(True)
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def reference_pix2pix(checkout: str, steps: int) -> list[float]:
+    """Seconds of each optimize_parameters() of the authors' program at the same settings."""
+    sys.path.remove(str(ROOT))  # its packages have our packages' names
+    sys.path.insert(0, checkout)
+    import torch
+    from models.pix2pix_model import Pix2PixModel
+
+    words = dict(
+        isTrain=True, gpu_ids=[], device=torch.device("cpu"), checkpoints_dir=tempfile.gettempdir(), name="benchmark",
+        preprocess="none", input_nc=3, output_nc=3, ngf=64, ndf=64, netG="unet_256", netD="basic", n_layers_D=3,
+        norm="batch", no_dropout=False, init_type="normal", init_gain=0.02, gan_mode="lsgan", lr=2e-4, beta1=0.5,
+        lambda_L1=100.0, direction="AtoB",
+    )  # fmt: skip
+    model = Pix2PixModel(argparse.Namespace(**words))
+    seconds = []
+    for _ in range(steps + WARM_UP):
+        pictures = {half: torch.rand(1, 3, 256, 256) * 2 - 1 for half in "AB"}
+        start = time.perf_counter()
+        model.set_input({**pictures, "A_paths": [], "B_paths": []})
+        model.optimize_parameters()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
 def peak_mb() -> float:
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
-def child(variant: str, steps: int) -> None:
+def child(family: str, variant: str, steps: int, reference: str | None) -> None:
     """Run one variant and print its numbers as the last line."""
     import torch.utils.tensorboard  # noqa: F401
 
-    import train_seg  # noqa: F401
-
+    if variant in OURS:
+        __import__(f"train_{family}")
     imports = peak_mb()
     with tempfile.TemporaryDirectory() as folder:
-        precision = VARIANTS[variant]
-        seconds = plain(folder, steps) if precision is None else ours(folder, steps, precision)
+        if variant in OURS:
+            seconds = ours(family, folder, steps, OURS[variant])
+        elif variant == "reference":
+            seconds = reference_pix2pix(reference, steps)
+        else:
+            seconds = (plain_seg if family == "seg" else plain_pix2pix)(folder, steps)
     print(json.dumps({"seconds": seconds[WARM_UP:], "peak_mb": peak_mb() - imports}))
 
 
-def measure(variant: str, steps: int) -> dict:
-    command = [sys.executable, __file__, "--child", variant, "--steps", str(steps)]
+def measure(family: str, variant: str, args: argparse.Namespace) -> dict:
+    command = [sys.executable, __file__, "--family", family, "--child", variant, "--steps", str(args.steps)]
+    command += ["--reference", str(args.reference.resolve())] if args.reference else []
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"{variant} failed:\n{done.stderr}")
+        sys.exit(f"{family}, {variant} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="fresh processes per variant")
-    parser.add_argument("--steps", type=int, default=8, help="timed steps in a process")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers")
-    parser.add_argument("--child", choices=VARIANTS, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.child:
-        return child(args.child, args.steps)
-
-    import torch
-
-    found = {name: [] for name in VARIANTS}
+def compare(family: str, args: argparse.Namespace) -> dict[str, dict]:
+    """The table of one family: variant -> median seconds and peak memory."""
+    variants = ["reference" if args.reference and family == "pix2pix" else "plain", *OURS]
+    found = {name: [] for name in variants}
     for _ in range(args.rounds):
-        for name in VARIANTS:
-            found[name].append(measure(name, args.steps))
+        for name in variants:
+            found[name].append(measure(family, name, args))
     rows = {
         name: {
             "seconds": median(s for one in runs for s in one["seconds"]),
@@ -131,12 +193,32 @@ def main() -> None:
         }
         for name, runs in found.items()
     }
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
-    print(f"seg, one iteration of the original's defaults, {machine}")
-    print(f"{'variant':12} {'s / step':>9} {'x plain':>8} {'peak MB above imports':>22}")
+    first = rows[variants[0]]["seconds"]
+    print(f"{family:12} {'s / step':>9} {'ratio':>8} {'peak MB above imports':>22}")
     for name, row in rows.items():
-        ratio = rows["plain fp32"]["seconds"] / row["seconds"]
-        print(f"{name:12} {row['seconds']:9.3f} {ratio:8.2f} {row['peak_mb']:22.0f}")
+        print(f"{name:12} {row['seconds']:9.3f} {first / row['seconds']:8.2f} {row['peak_mb']:22.0f}")
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--family", nargs="+", choices=FAMILIES, default=FAMILIES, help="which families (default: all)")
+    parser.add_argument("--rounds", type=int, default=3, help="fresh processes per variant")
+    parser.add_argument("--steps", type=int, default=8, help="timed steps in a process")
+    parser.add_argument("--reference", type=Path, metavar="CHECKOUT", help="pix2pix: time the authors' program instead")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        return child(args.family[0], args.child, args.steps, args.reference and str(args.reference))
+    if args.reference and not (args.reference / "models" / "pix2pix_model.py").is_file():
+        parser.error(f"--reference {args.reference}: holds no models/pix2pix_model.py; name a checkout of the program")
+
+    import torch
+
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    print(machine)
+    rows = {family: compare(family, args) for family in args.family}
     if args.json:
         args.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
