@@ -68,7 +68,7 @@ def unfit(maps: torch.Tensor | np.ndarray, fitted: Fitted) -> torch.Tensor:
     top, left, height, width = fitted.inside
     maps = maps[:, top : top + height, left : left + width]
     top, left, height, width = fitted.shown
-    maps = F.interpolate(maps[None], (height, width), mode="bilinear", align_corners=False)
+    maps = F.interpolate(maps[None], (height, width), mode="bilinear", align_corners=False, antialias=True)
     right, bottom = fitted.size[1] - width - left, fitted.size[0] - height - top
     return F.pad(maps, (left, right, top, bottom), mode="replicate")[0]
 

@@ -13,14 +13,15 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from data.edges import edge_picture
+from data.edges import SIGMA, edge_picture
+from data.edges import add_arguments as add_edge_arguments
+from data.edges import settings as edge_settings
 from data.files import Sample, read_two
 from data.images import picture_size, read_picture
 from engine.errors import UserError
 
 BT601 = (19595, 38470, 7471)  # of 65536: the weights of Pillow's mode L
-RANGES = {"sigma": (0, 1), "low": (0, 255), "high": (0, 255), "samples": (1, 999)}
-EDGE_ARGUMENTS = {"sigma": 0.33, "low": None, "high": None}
+MOST_SAMPLES = 999
 
 
 def to_input(pictures: Tensor, channels: int) -> Tensor:
@@ -92,9 +93,7 @@ class Pix2PixPictures:
         self.input_half = 0 if opt.data.direction == "AtoB" else 1
         self.dropout = bool(opt.sample.dropout and opt.model.dropout)
         self._check(args)
-        self.prepare = None
-        if args.edges:
-            self.prepare = partial(edge_picture, **{name: getattr(args, name) for name in EDGE_ARGUMENTS})
+        self.prepare = partial(edge_picture, **edge_settings(args)) if args.edges else None
         more = () if args.pairs else range(2, args.samples + 1)
         self.extra_suffixes = {f"_{k}.png": f"output {k}" for k in more}
         self.said = False
@@ -103,24 +102,16 @@ class Pix2PixPictures:
     def add_arguments(parser: ArgumentParser) -> None:
         group = parser.add_argument_group("pix2pix")
         group.add_argument("--edges", action="store_true", help="the input is photos or drawings: use their edges")
-        group.add_argument(
-            "--sigma", type=float, default=EDGE_ARGUMENTS["sigma"], help="edges: thresholds at (1 -+ this) x the median"
-        )
-        group.add_argument("--low", type=int, help="edges: a fixed lower threshold, 0..255")
-        group.add_argument("--high", type=int, help="edges: a fixed upper threshold, 0..255")
+        add_edge_arguments(group)
         group.add_argument(
             "--samples", type=int, default=1, metavar="N", help="N pictures of each input: NAME.png, NAME_2.png, ..."
         )
         group.add_argument("--sync", action="store_true", help="the same z, or dropout, for every picture")
 
     def _check(self, args: Namespace) -> None:
-        for name, (least, most) in RANGES.items():
-            value = getattr(args, name)
-            if value is not None and not least <= value <= most:
-                raise UserError(f"--{name} {value}: expected {least} to {most}", 2)
-        if args.low is not None and args.high is not None and args.low > args.high:
-            raise UserError(f"--low {args.low}: above --high {args.high}; swap them", 2)
-        for name, default in EDGE_ARGUMENTS.items():
+        if not 1 <= args.samples <= MOST_SAMPLES:
+            raise UserError(f"--samples {args.samples}: expected 1 to {MOST_SAMPLES}", 2)
+        for name, default in {"sigma": SIGMA, "low": None, "high": None}.items():
             if getattr(args, name) != default and not args.edges:
                 raise UserError(f"--{name}: says how --edges draws; add --edges, or leave it out", 2)
         word = f"--samples {args.samples}" if args.samples > 1 else "--sync" if args.sync else None

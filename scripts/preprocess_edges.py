@@ -10,7 +10,6 @@ Exit code 0: all written; 1: some files failed, listed at the end; 2: wrong argu
 """
 
 import argparse
-import math
 import os
 import shlex
 import sys
@@ -18,20 +17,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.edges import PADS, make_pairs
+from data.edges import PADS, add_arguments, make_pairs, settings
 from engine.errors import UserError, door
 from engine.files import require_writable
 from engine.folder import find_jobs
 
-RANGES = {"size": (16, 8192), "sigma": (0, 1), "low": (0, 255), "high": (0, 255), "workers": (0, 128)}
+RANGES = {"size": (16, 8192), "workers": (0, 128)}
 
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
+    how = settings(args) | {"pad": args.pad, "edges_only": args.edges_only}
     jobs = [(job.source, job.target) for job in find_jobs(args.input, args.output, ())]
     require_writable(args.output)
     todo = [job for job in jobs if args.overwrite or not job[1].is_file()]
-    how = {name: getattr(args, name) for name in ("pad", "sigma", "low", "high", "edges_only")}
     made = make_pairs(todo, args.size, args.workers, **how)
     print(f"{summary(len(made.written), len(jobs) - len(todo), len(made.failed))} -> {args.output}")
     if len(made.failed) < len(jobs):
@@ -46,11 +45,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--input", required=True, type=Path, help="a picture or a folder (with its sub-folders)")
     parser.add_argument("--output", required=True, type=Path, help="the folder for the pairs: the same names, as PNG")
     parser.add_argument("--size", type=int, default=256, help="side of the square pictures (default 256)")
-    parser.add_argument(
-        "--sigma", type=float, default=0.33, help="thresholds at (1 -+ sigma) x the picture's median (default 0.33)"
-    )
-    parser.add_argument("--low", type=int, help="a fixed lower threshold: weaker lines are left out, 0..255")
-    parser.add_argument("--high", type=int, help="a fixed upper threshold: a line needs one pixel above it, 0..255")
+    add_arguments(parser)
     parser.add_argument(
         "--pad", choices=PADS, default="replicate", help="around the picture: its edges repeated (default), or white"
     )
@@ -63,11 +58,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="make again what is already there")
     args = parser.parse_args(arguments)
     for name, (least, most) in RANGES.items():
-        value = getattr(args, name)
-        if value is not None and not (math.isfinite(value) and least <= value <= most):
-            parser.error(f"--{name} {value}: expected {least} to {most}")
-    if args.low is not None and args.high is not None and args.low > args.high:
-        parser.error(f"--low {args.low}: above --high {args.high}; swap them")
+        if not least <= getattr(args, name) <= most:
+            parser.error(f"--{name} {getattr(args, name)}: expected {least} to {most}")
     return args
 
 

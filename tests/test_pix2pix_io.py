@@ -118,7 +118,7 @@ def pictures(*words: str, direction: str = "AtoB", z: int = 0, dropout: float = 
     ("words", "line"),
     [
         (["--edges", "--sigma", "nan"], "--sigma nan: expected 0 to 1"),
-        (["--edges", "--low", "-1"], "--low -1: expected 0 to 255"),
+        (["--edges", "--low", "-1"], "--low -1: expected 0 to 2040"),
         (["--edges", "--low", "9", "--high", "3"], "--low 9: above --high 3"),
         (["--low", "9"], "--low: says how --edges draws"),
         (["--samples", "0"], "--samples 0: expected 1 to 999"),

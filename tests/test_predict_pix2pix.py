@@ -267,7 +267,7 @@ def test_the_gallery_shows_the_edges_that_the_network_saw(plain, photos, tmp_pat
         (["--overlay"], "--overlay: is for seg, but the checkpoint is of pix2pix; leave it out"),
         (["--median", 3], "--median: is for seg"),
         (["--sigma", 0.5], "--sigma: says how --edges draws"),
-        (["--edges", "--high", 256], "--high 256: expected 0 to 255"),
+        (["--edges", "--high", 2041], "--high 2041: expected 0 to 2040"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused_before_anything_is_written(
