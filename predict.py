@@ -6,7 +6,7 @@ W is a run folder (its best checkpoint, else its newest) or a checkpoint file; t
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +32,15 @@ FAMILIES = {
     "seg": (SegOptions, partial(build.seg_generator, download=False), SegPictures),
     "pix2pix": (Pix2PixOptions, build.pix2pix_generator, Pix2PixPictures),
 }
+
+
+def family_arguments() -> dict[Callable[[argparse.ArgumentParser], None], list[str]]:
+    """What adds further arguments to a parser -> the families that know these."""
+    known = {}
+    for family, (_, _, pictures) in FAMILIES.items():
+        for add in pictures.arguments:
+            known.setdefault(add, []).append(family)
+    return known
 
 
 def arguments() -> argparse.Namespace:
@@ -61,8 +70,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", action="store_true", help="write input|output side by side as NAME.png")
     parser.add_argument("--gallery", action="store_true", help="also write index.html: inputs beside their outputs")
     parser.add_argument("--grid", action="store_true", help="also write grid.png: one sheet of inputs and outputs")
-    for _, _, pictures in FAMILIES.values():
-        pictures.add_arguments(parser)
+    for add in family_arguments():
+        add(parser)
     args = parser.parse_args()
     for name in ("batch", "limit"):
         value = getattr(args, name)
@@ -73,16 +82,15 @@ def arguments() -> argparse.Namespace:
 
 def refuse_other_families(args: argparse.Namespace, family: str) -> None:
     """An argument that this checkpoint's family does not know is a mistake, not to be passed over."""
-    for other, (_, _, pictures) in FAMILIES.items():
-        if other == family:
+    for add, families in family_arguments().items():
+        if family in families:
             continue
         parser = argparse.ArgumentParser(add_help=False)
-        pictures.add_arguments(parser)
+        add(parser)
         for name, default in vars(parser.parse_args([])).items():
             if getattr(args, name) != default:
-                raise UserError(
-                    f"--{name.replace('_', '-')}: is for {other}, but the checkpoint is of {family}; leave it out", 2
-                )
+                word, others = f"--{name.replace('_', '-')}", " and ".join(families)
+                raise UserError(f"{word}: is for {others}, but the checkpoint is of {family}; leave it out", 2)
 
 
 def load_network(weights: str, device: torch.device):

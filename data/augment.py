@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data.fit import resize
+from data.fit import cover_crop, resize
 from data.palette import IGNORED
 
 GAMMA = 1 / 2.5  # the original's gamma correction (datasets.py)
@@ -25,24 +25,30 @@ def mirror(arrays: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarra
     return arrays
 
 
+def to_size(
+    arrays: list[np.ndarray], size: tuple[int, int], names: tuple[str, ...], rng: np.random.Generator
+) -> list[np.ndarray]:
+    """All arrays, pictures uint8 [H, W, 3] and ids uint8 [H, W], brought to `size`: a random window where named."""
+    if "scale" in names or "crop" in names:
+        return random_window(arrays, size, names, rng)
+    if arrays[0].shape[:2] == tuple(size):
+        return arrays
+    return [cover_crop(array, size) for array in arrays]
+
+
 def random_window(
-    picture: np.ndarray,
-    label: np.ndarray | None,
-    size: tuple[int, int],
-    names: tuple[str, ...],
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """A window of `size` (H, W) of the picture, scaled so that it covers the window.
+    arrays: list[np.ndarray], size: tuple[int, int], names: tuple[str, ...], rng: np.random.Generator
+) -> list[np.ndarray]:
+    """The same window of `size` (H, W) of all arrays, scaled so that they cover the window.
 
     `scale`: that scale times 0.75 to 1.5 (below 1 the border is repeated and its label ignored); `crop`: a window
     anywhere instead of the middle.
     """
-    height, width = picture.shape[:2]
+    height, width = arrays[0].shape[:2]
     factor = max(size[0] / height, size[1] / width) * (rng.uniform(0.75, 1.5) if "scale" in names else 1.0)
     scaled = (max(1, round(height * factor)), max(1, round(width * factor)))
     corner = window_corner(scaled, size, rng if "crop" in names else None)
-    picture = cut_window(picture, scaled, corner, size)
-    return picture, None if label is None else cut_window(label, scaled, corner, size)
+    return [cut_window(array, scaled, corner, size) for array in arrays]
 
 
 def window_corner(scaled: tuple[int, int], size: tuple[int, int], rng: np.random.Generator | None) -> tuple[int, int]:

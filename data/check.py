@@ -134,13 +134,24 @@ def check_command(root: Path | str, data: Any) -> str:
     if data.root == "drawn" and unlabeled is None:  # the drawn set brings its own
         unlabeled = Path(root) / "unlabeled"
     words = check_words("seg", root=root, val=data.val, extra=data.extra, unlabeled=unlabeled)
+    return shlex.join(words + _label_words(data))
+
+
+def spade_check_command(root: Path | str, val: str | None, data: Any) -> str:
+    """As check_command, for a spade run's main set or its rough one."""
+    return shlex.join(check_words("spade", root=root, val=val) + _label_words(data))
+
+
+def _label_words(data: Any) -> list[str]:
+    """The arguments that say how labels are read, where they are not the default."""
+    words = []
     if data.classes != "anime":
-        words += ["--classes", _classes_word(data.classes)]
+        words += ["--classes", classes_word(data.classes)]
     if set(data.ignore) - {IGNORED}:
         words += ["--ignore", *map(str, data.ignore)]
     if data.label_colors != "threshold":
         words += ["--label-colors", data.label_colors]
-    return shlex.join(words)
+    return words
 
 
 def check_words(family: str, **paths: Path | str | None) -> list[str]:
@@ -152,7 +163,7 @@ def check_words(family: str, **paths: Path | str | None) -> list[str]:
     return words
 
 
-def _classes_word(classes: tuple) -> str:
+def classes_word(classes: tuple) -> str:
     """The classes of the options, ((name, colour or None), ...), as YAML on one line."""
     plain = {name: None if color is None else list(color) for name, color in classes}
     named = plain if any(plain.values()) else list(plain)

@@ -1,23 +1,18 @@
 """Edges of pictures by auto-canny, and picture|edges pairs to train pix2pix on."""
 
 import math
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from data.fit import BORDERS, fit_picture
 from data.images import read_picture, require_size
 from engine.errors import UserError
-from engine.files import whole_file
-from engine.progress import progress
+from engine.make import Made, make_pictures
 
 PADS = tuple(BORDERS)
 SIGMA = 0.33
@@ -97,44 +92,10 @@ def settings(args: Any) -> dict[str, Any]:
     return {"sigma": args.sigma, "low": args.low, "high": args.high}
 
 
-class Made(NamedTuple):
-    written: list[Path]
-    failed: list[str]  # a line for each file that could not be read
-
-
 def make_pairs(jobs: Sequence[tuple[Path, Path]], size: int, workers: int = 0, **how: Any) -> Made:
-    """make_pair of every (source, target) picture file, as PNG; a file that cannot be read stops no other.
+    """make_pair of every (source, target) picture file: engine.make.make_pictures; `how`: its further arguments."""
 
-    Args:
-        workers: threads that work (0: as 1). The files do not depend on it.
-        how: make_pair's further arguments.
+    def make(source: Path) -> Image.Image:
+        return Image.fromarray(make_pair(require_size(read_picture(source), source), size, **how))
 
-    Raises:
-        UserError: a target cannot be written.
-    """
-    made = Made([], [])
-    pool = ThreadPoolExecutor(max(1, workers))
-    try:
-        problems = pool.map(partial(_make_file, size=size, **how), jobs)
-        for problem, (_, target) in zip(progress(problems, len(jobs), "edges", "picture"), jobs, strict=True):
-            if problem:
-                made.failed.append(problem)
-                tqdm.write(f"error: {problem}", file=sys.stderr)
-            else:
-                made.written.append(target)
-    finally:
-        pool.shutdown(cancel_futures=True)  # at Ctrl-C or a full disk the rest is not worked through
-    return made
-
-
-def _make_file(job: tuple[Path, Path], **how: Any) -> str | None:
-    """The line of what is wrong with the source, if anything."""
-    source, target = job
-    try:
-        picture = require_size(read_picture(source), source)
-    except UserError as error:
-        return str(error)
-    pair = Image.fromarray(make_pair(picture, **how))
-    with whole_file(target) as part:
-        pair.save(part, "PNG")
-    return None
+    return make_pictures(make, jobs, workers, "edges")

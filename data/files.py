@@ -121,9 +121,9 @@ def read_spade(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """(picture uint8 [H, W, 3], ids uint8 [H, W], hair colours uint8 [H, W, 3] or None); a UserError names the file.
 
-    A side-by-side picture three times as wide as high holds three columns, any other two, without colours.
+    A side-by-side picture three times as wide as high holds three columns, one twice as wide two, without colours.
     """
-    if sample.label is None and picture_size(sample.image)[0] == 3 * picture_size(sample.image)[1]:
+    if sample.label is None and _square_columns(sample.image) == 3:
         picture, label, colors = split_columns(sample.image, 3)
         ids = _decode_column(label, f"{sample.image}: middle of three columns", palette, ignore, match)
         return rgb_array(picture), ids, rgb_array(colors)
@@ -133,6 +133,35 @@ def read_spade(
     colors = read_picture(sample.color)
     _require_equal(sample.image, picture, "its colour map", sample.color, colors)
     return picture, ids, colors
+
+
+def _square_columns(path: Path) -> int:
+    """How many squares a picture of the spade family holds side by side: 2 or 3."""
+    width, height = picture_size(path)
+    if width not in (2 * height, 3 * height):
+        raise UserError(
+            f"{path}: {width}x{height} pixels, neither picture|label (2:1) nor picture|label|hair colours (3:1): "
+            "make the parts square, or use the folders images/ and labels/"
+        )
+    return width // height
+
+
+def read_label_and_color(
+    path: Path, pair: bool, palette: Palette, ignore=(IGNORED,), match: str = "threshold"
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(ids uint8 [H, W], hair colours uint8 [H, W, 3]) of a label|colour picture, or (`pair` False) of a label alone,
+    the colours None; a UserError names the file."""
+    if not pair:
+        return _decode_column(open_picture(path), str(path), palette, ignore, match, "label map"), None
+    label, colors = split_columns(path, 2)
+    ids = _decode_column(label, f"{path}: left half", palette, ignore, match, "label|colour picture")
+    return ids, rgb_array(colors)
+
+
+def is_double(path: Path, size: tuple[int, int]) -> bool:
+    """Whether a file has the shape of two pictures of `size` (H, W) side by side."""
+    width, height = picture_size(path)
+    return width * size[0] == 2 * height * size[1]
 
 
 def read_two(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
@@ -145,11 +174,13 @@ def read_two(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     return a, b
 
 
-def _decode_column(column: Image.Image, where: str, palette: Palette, ignore, match: str) -> np.ndarray:
+def _decode_column(
+    column: Image.Image, where: str, palette: Palette, ignore, match: str, kind: str = "picture|label pair"
+) -> np.ndarray:
     try:
         return decode_label(column, palette, ignore, match)
     except UserError as error:
-        raise UserError(f"{where}: {error}; or is this no picture|label pair?") from error
+        raise UserError(f"{where}: {error}; or is this no {kind}?") from error
 
 
 def _require_equal(path: Path, picture: np.ndarray, what: str, other: Path, its: np.ndarray) -> None:
@@ -185,6 +216,7 @@ def split_pairs(
     limit: int | None = None,
     first: str = "images",
     second: str = "labels",
+    third: str = "",
 ) -> tuple[list[Sample], list[Sample], str]:
     """(training samples, validation samples, a line about them) of a data set.
 
@@ -193,7 +225,7 @@ def split_pairs(
     adding files moves none. `limit` keeps the first training samples.
     """
     root = Path(root)
-    train = training_samples(root, first, second)
+    train = training_samples(root, first, second, third)
     names = Path(val) if val else None
     if names is not None and not names.exists():
         raise UserError(f"data.val: {names}: no such folder or list: check the path (now in {Path.cwd()})")
@@ -201,7 +233,7 @@ def split_pairs(
         train, held = split_by_list(train, names)
         source = f"listed in {names}"
     elif names is not None or (root / "val").is_dir():
-        held = find_pairs(names or root / "val", first, second)
+        held = find_pairs(names or root / "val", first, second, third)
         source = f"from {names or root / 'val'}"
         taken = {sample.image.resolve() for sample in held}
         train = [sample for sample in train if sample.image.resolve() not in taken]

@@ -16,7 +16,7 @@ BORDERS = {"replicate": {"mode": "edge"}, "white": {"mode": "constant", "constan
 def cover_crop(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Scale to cover size (height, width), then cut out the centre, as the original's predict.py.
 
-    picture: uint8 [H, W, 3], resized bicubically, or ids uint8 [H, W], by nearest neighbour, to match it.
+    picture: uint8 [H, W, 3], or ids uint8 [H, W] or [H, W, 4], resized as resize does.
     """
     height, width, top, left = _cover_place(picture.shape[:2], size)
     if height * width > 16 * size[0] * size[1]:  # the whole of a 100000x2 picture would not fit into memory
@@ -28,14 +28,14 @@ def cover_crop(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 class Fitted:
     """A picture brought to the network's size, and what undoes it. Boxes are (top, left, height, width)."""
 
-    picture: np.ndarray  # uint8 [h, w, 3]
+    picture: np.ndarray  # uint8 [h, w, 3], or ids and their colours [h, w, 4]
     size: tuple[int, int]  # height and width of the input
     inside: tuple[int, int, int, int]  # the part of `picture` that shows the input, not padding
     shown: tuple[int, int, int, int]  # the part of the input that `inside` shows
 
 
 def fit_picture(picture: np.ndarray, size: tuple[int, int], mode: str = "pad", border: str = "replicate") -> Fitted:
-    """Bring a picture, uint8 [H, W, 3], to size (height, width).
+    """Bring a picture, uint8 [H, W, 3], or ids and their colours, uint8 [H, W, 4], to size (height, width).
 
     pad: scaled to fit within, centred, its edges repeated around it (border: or white); crop: scaled to
     cover, the centre cut out; stretch: scaled to the size, whatever its shape.
@@ -83,7 +83,7 @@ def tiles(height: int, width: int, size: tuple[int, int], overlap: int) -> list[
 
 
 def pad_to(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The picture, uint8 [H, W, 3], with its last row and column repeated until it has at least size."""
+    """The picture, uint8 [H, W, 3 or 4], with its last row and column repeated until it has at least size."""
     down, right = (max(0, room - side) for room, side in zip(size, picture.shape[:2], strict=True))
     return np.pad(picture, ((0, down), (0, right), (0, 0)), mode="edge")
 
@@ -122,5 +122,7 @@ def _cover_box(shape: tuple[int, int], size: tuple[int, int]) -> tuple[float, fl
 
 
 def resize(picture: np.ndarray, size: tuple[int, int], box=None) -> np.ndarray:
-    method = Image.Resampling.NEAREST if picture.ndim == 2 else Image.Resampling.BICUBIC
+    """Resize to (height, width): uint8 [H, W, 3] bicubically; ids, uint8 [H, W] or with a colour beside each id
+    [H, W, 4], by nearest neighbour. box: the part of the picture (left, top, right, bottom), all of it without."""
+    method = Image.Resampling.BICUBIC if picture.shape[2:] == (3,) else Image.Resampling.NEAREST
     return np.array(Image.fromarray(picture).resize(size[::-1], method, box=box))

@@ -236,10 +236,10 @@ def _about_colors(rgb: np.ndarray, stray: np.ndarray, palette: Palette, match: s
     used, counts = np.unique(_packed(rgb[stray]), return_counts=True)
     color = tuple(_unpacked(used[counts.argmax()]).tolist())
     others = [other for other in ("nearest", *(["threshold"] if palette.pure else [])) if other != match]
-    options = "".join(f"data.label_colors={other}, or " for other in others)
+    options = "".join(f"try data.label_colors={other}, or " for other in others)
     return (
         f"{100 * stray.mean():.1f} % of the pixels have a colour of no class, most often {color} "
-        f"(data.label_colors={match}): try {options}add the colour to data.classes"
+        f"(data.label_colors={match}): {options}add the colour to data.classes"
     )
 
 

@@ -1,6 +1,5 @@
 """Reading and writing the pix2pix family's pictures in prediction: tensors, latents, A|B pictures, edges, samples."""
 
-import hashlib
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from functools import partial
@@ -16,12 +15,19 @@ from tqdm import tqdm
 from data.edges import SIGMA, edge_picture
 from data.edges import add_arguments as add_edge_arguments
 from data.edges import settings as edge_settings
-from data.files import Sample, read_two
-from data.images import picture_size, read_picture
+from data.files import Sample, is_double, read_two
+from data.images import read_picture
+from data.picture_io import (
+    add_sample_arguments,
+    own_generator,
+    own_seed,
+    sample_files,
+    sample_suffixes,
+    to_picture,
+)
 from engine.errors import UserError
 
 BT601 = (19595, 38470, 7471)  # of 65536: the weights of Pillow's mode L
-MOST_SAMPLES = 999
 
 
 def to_input(pictures: Tensor, channels: int) -> Tensor:
@@ -33,16 +39,9 @@ def to_input(pictures: Tensor, channels: int) -> Tensor:
     return pictures.float() / 127.5 - 1
 
 
-def to_picture(y: Tensor) -> np.ndarray:
-    """float [1 or 3, H, W] in [-1, 1] -> uint8 [H, W, 3], rounded to the nearest; undoes to_input."""
-    levels = ((y.float() + 1) * 127.5 + 0.5).floor().clamp(0, 255).byte()
-    return levels.expand(3, -1, -1).permute(1, 2, 0).contiguous().cpu().numpy()
-
-
 def latent(name: str, sample: int, size: int, seed: int = 0) -> Tensor:
     """z [size] from N(0, 1), a function of the arguments alone: the same on every machine, in any batch and order."""
-    generator = torch.Generator().manual_seed(_own_seed(name, sample, seed))
-    return torch.randn(size, generator=generator)
+    return torch.randn(size, generator=own_generator(name, sample, seed))
 
 
 @torch.no_grad()
@@ -72,21 +71,24 @@ def translate(
         z = torch.stack([latent(name, sample, nz, seed) for name in names]).to(x.device) if nz else None
         if dropout:
             with torch.random.fork_rng([] if x.device.type == "cpu" else [x.device], device_type=x.device.type):
-                torch.manual_seed(_own_seed(names[0], sample, seed))
+                torch.manual_seed(own_seed(names[0], sample, seed))
                 made.append(G(x, z).float())
         else:
             made.append(G(x, z).float())
     return torch.cat(made, 1)
 
 
-def _own_seed(name: str, sample: int, seed: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}/{sample}/{name}".encode()).digest()[:7])
+def add_arguments(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("pix2pix")
+    group.add_argument("--edges", action="store_true", help="the input is photos or drawings: use their edges")
+    add_edge_arguments(group)
 
 
 class Pix2PixPictures:
     """The pix2pix family's side of engine/folder.py. `maps` are the samples, [samples * C, H, W] in [-1, 1]."""
 
     legend = ()
+    arguments = (add_arguments, add_sample_arguments)
 
     def __init__(self, opt: Any, args: Namespace):
         self.args, self.size, self.model = args, opt.data.size, opt.model
@@ -94,33 +96,15 @@ class Pix2PixPictures:
         self.dropout = bool(opt.sample.dropout and opt.model.dropout)
         self._check(args)
         self.prepare = partial(edge_picture, **edge_settings(args)) if args.edges else None
-        more = () if args.pairs else range(2, args.samples + 1)
-        self.extra_suffixes = {f"_{k}.png": f"output {k}" for k in more}
+        one = "it has neither a latent (model.z) nor dropout in prediction (sample.dropout)"
+        self.extra_suffixes = sample_suffixes(args, None if self.model.z or self.dropout else one)
         self.said = False
 
     @staticmethod
-    def add_arguments(parser: ArgumentParser) -> None:
-        group = parser.add_argument_group("pix2pix")
-        group.add_argument("--edges", action="store_true", help="the input is photos or drawings: use their edges")
-        add_edge_arguments(group)
-        group.add_argument(
-            "--samples", type=int, default=1, metavar="N", help="N pictures of each input: NAME.png, NAME_2.png, ..."
-        )
-        group.add_argument("--sync", action="store_true", help="the same z, or dropout, for every picture")
-
-    def _check(self, args: Namespace) -> None:
-        if not 1 <= args.samples <= MOST_SAMPLES:
-            raise UserError(f"--samples {args.samples}: expected 1 to {MOST_SAMPLES}", 2)
+    def _check(args: Namespace) -> None:
         for name, default in {"sigma": SIGMA, "low": None, "high": None}.items():
             if getattr(args, name) != default and not args.edges:
                 raise UserError(f"--{name}: says how --edges draws; add --edges, or leave it out", 2)
-        word = f"--samples {args.samples}" if args.samples > 1 else "--sync" if args.sync else None
-        if word and not self.model.z and not self.dropout:
-            raise UserError(
-                f"{word}: this checkpoint makes one picture of an input, always the same: it has neither a latent "
-                "(model.z) nor dropout in prediction (sample.dropout); leave it out",
-                2,
-            )
 
     def read(self, path: Path) -> np.ndarray:
         return self._read(path)[0]
@@ -137,12 +121,11 @@ class Pix2PixPictures:
         """Whether the file is A|B: as --layout says; auto: by its shape, two networks' inputs wide (2:1 if square)."""
         if self.args.layout != "auto":
             return self.args.layout == "pair"
-        (width, height), (rows, columns) = picture_size(path), self.size
-        double = width * rows == 2 * height * columns
+        double = is_double(path, self.size)
         if double and not self.said:
             self.said = True
             taken, other = ("one picture", "pair") if self.args.edges else ("A|B side by side", "single")
-            tqdm.write(f"note: {path}: {width}x{height} pixels, taken as {taken}; --layout {other} changes that")
+            tqdm.write(f"note: {path}: has the shape of two pictures, taken as {taken}; --layout {other} changes that")
         return double and not self.args.edges
 
     def forward(self, network: torch.nn.Module, x: Tensor, names: Sequence[str]) -> Tensor:
@@ -156,9 +139,7 @@ class Pix2PixPictures:
 
     def outputs(self, picture: np.ndarray, maps: Tensor) -> dict[str, Image.Image]:
         made = [to_picture(sample) for sample in maps.chunk(self.args.samples)]
-        if self.args.pairs:
-            return {"": Image.fromarray(np.concatenate([picture, *made], axis=1))}
-        return {suffix: Image.fromarray(y) for suffix, y in zip(("", *self.extra_suffixes), made, strict=True)}
+        return sample_files(picture, made, self.extra_suffixes, self.args.pairs)
 
     def views(self, path: Path, network: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         picture, target = self._read(path)

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -40,6 +41,7 @@ from engine.errors import UserError
 from engine.files import cannot_write
 from engine.progress import progress
 
+DRAWN_FOLDER = Path("datasets")
 KINDS = ("images", "labels", "colors")
 # Raised whenever the drawings change, so that an older set on disk is not taken for the same.
 VERSION = 1
@@ -137,6 +139,19 @@ def noise(size: int, cells: tuple[int, int], rng: np.random.Generator) -> np.nda
     """Smooth noise in about -1..1 with ``cells`` (rows, columns) random values -> [size,size]."""
     grid = Image.fromarray(rng.uniform(-1, 1, cells).astype(np.float32))
     return np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def drawn_set(data: Any, *, labeled: int, unlabeled: int, val: int) -> Path:
+    """The set that data.root=drawn stands for, by the data options `data`, made on first use.
+
+    Raises:
+        UserError: data.size is not square, or something else stands in the set's place.
+    """
+    if data.size == "native" or data.size[0] != data.size[1]:
+        raise UserError(f"data.size={data.size}: drawn characters are square; give one number", 2)
+    root = DRAWN_FOLDER / f"drawn-{labeled}-{unlabeled}-{val}-{data.size[0]}"
+    counts = dict(labeled=labeled, unlabeled=unlabeled, val=val)
+    return make_drawn_set(root, **counts, size=data.size[0], workers=data.workers)
 
 
 def make_drawn_set(

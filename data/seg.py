@@ -6,16 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.augment import color_augment, mirror, random_window
+from data.augment import color_augment, mirror, to_size
 from data.check import check_command, checked
 from data.files import Sample, read_pair, sample_size, split_pairs, training_samples
-from data.fit import cover_crop
 from data.images import list_pictures, picture_size, read_picture
 from data.palette import Palette, palette_of
-from data.sample import make_drawn_set
+from data.sample import drawn_set
 from engine.errors import UserError
-
-DRAWN_FOLDER = Path("datasets")
 
 
 def _to_tensor(picture: np.ndarray) -> torch.Tensor:
@@ -37,7 +34,7 @@ class LabeledPictures:
         data = self.data
         picture, label = read_pair(self.samples[index], self.palette, data.ignore, data.label_colors)
         if data.size != "native":
-            picture, label = _to_size(picture, label, data.size, self.names, rng)
+            picture, label = to_size([picture, label], data.size, self.names, rng)
         picture = color_augment(picture, self.names, rng)
         if "mirror" in self.names:
             picture, label = mirror([picture, label], rng)
@@ -56,7 +53,7 @@ class UnlabeledPictures:
     def item(self, index: int, rng: np.random.Generator) -> torch.Tensor:
         picture, names = read_picture(self.paths[index]), self.data.augment
         if self.data.size != "native":
-            picture, _ = _to_size(picture, None, self.data.size, names, rng)
+            (picture,) = to_size([picture], self.data.size, names, rng)
         picture = color_augment(picture, names, rng)
         if "mirror" in names:
             (picture,) = mirror([picture], rng)
@@ -67,20 +64,6 @@ def first_items(*sources: LabeledPictures | UnlabeledPictures | None) -> list[tu
     """(x, y or None) of the first two pictures of every source, for the sample grids."""
     items = [s.item(i, np.random.default_rng(i)) for s in sources if s is not None for i in range(min(2, len(s)))]
     return [item if isinstance(item, tuple) else (item, None) for item in items]
-
-
-def _to_size(
-    picture: np.ndarray,
-    label: np.ndarray | None,
-    size: tuple[int, int],
-    names: tuple[str, ...],
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    if "scale" in names or "crop" in names:
-        return random_window(picture, label, size, names, rng)
-    if picture.shape[:2] == tuple(size):
-        return picture, label
-    return cover_crop(picture, size), None if label is None else cover_crop(label, size)
 
 
 def seg_data(opt: Any) -> tuple[LabeledPictures, LabeledPictures, UnlabeledPictures | None, Palette]:
@@ -114,11 +97,7 @@ def seg_data(opt: Any) -> tuple[LabeledPictures, LabeledPictures, UnlabeledPictu
 
 def _drawn(data: Any) -> tuple[Path, Path]:
     """The drawn sample set of the options, made on first use: (root, unlabelled folder)."""
-    if data.size == "native" or data.size[0] != data.size[1]:
-        raise UserError(f"data.size={data.size}: drawn characters are square; give one number", 2)
-    counts = dict(labeled=data.drawn_labeled, unlabeled=data.drawn_unlabeled, val=data.drawn_val, size=data.size[0])
-    root = DRAWN_FOLDER / "drawn-{labeled}-{unlabeled}-{val}-{size}".format(**counts)
-    made = make_drawn_set(root, **counts, workers=data.workers)
+    made = drawn_set(data, labeled=data.drawn_labeled, unlabeled=data.drawn_unlabeled, val=data.drawn_val)
     return made, Path(data.unlabeled) if data.unlabeled else made / "unlabeled"
 
 

@@ -40,11 +40,27 @@ def filter_reason(picture: np.ndarray, ids: np.ndarray) -> str | None:
     return None
 
 
+def add_arguments(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("seg")
+    group.add_argument(
+        "--overlay", action="store_true", help="also write NAME_overlay.png: the classes over the picture"
+    )
+    group.add_argument(
+        "--filter",
+        action="store_true",
+        help="write nothing for pictures without white background, eyes, face or hair, as the original did",
+    )
+    group.add_argument(
+        "--median", type=int, metavar="K", help="remove noise by a median of K x K pixels (odd, 3 to 255)"
+    )
+
+
 class SegPictures:
     """The seg family's side of engine/folder.py. `maps` are class probabilities [C, H, W]."""
 
     prepare = None
     dropout = False
+    arguments = (add_arguments,)
 
     def __init__(self, opt: Any, args: Namespace):
         self.palette = palette_of(opt.data.classes)
@@ -55,21 +71,6 @@ class SegPictures:
             raise UserError("--filter: needs the anime classes; this checkpoint has others, leave it out", 2)
         if args.median is not None and (not 3 <= args.median <= 255 or args.median % 2 == 0):
             raise UserError(f"--median {args.median}: expected an odd number from 3 to 255", 2)
-
-    @staticmethod
-    def add_arguments(parser: ArgumentParser) -> None:
-        group = parser.add_argument_group("seg")
-        group.add_argument(
-            "--overlay", action="store_true", help="also write NAME_overlay.png: the classes over the picture"
-        )
-        group.add_argument(
-            "--filter",
-            action="store_true",
-            help="write nothing for pictures without white background, eyes, face or hair, as the original did",
-        )
-        group.add_argument(
-            "--median", type=int, metavar="K", help="remove noise by a median of K x K pixels (odd, 3 to 255)"
-        )
 
     def read(self, path: Path) -> np.ndarray:
         picture = read_picture(path)

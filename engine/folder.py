@@ -23,12 +23,13 @@ from engine.progress import progress
 class Pictures(Protocol):
     """What a family says about its files (data/FAMILY_io.py)."""
 
+    arguments: Sequence[Callable]  # each adds to the parser of predict.py; families may share them
     extra_suffixes: Mapping[str, str]  # endings of further files written beside NAME.png (NAME + ending) -> titles
     prepare: Callable[[np.ndarray], np.ndarray] | None  # Network's
     dropout: bool  # whether the network's dropout is on; every picture then runs alone
     legend: Sequence[tuple[str, tuple[int, int, int]]]  # names and colours under the gallery's title
 
-    def read(self, path: Path) -> np.ndarray: ...  # uint8 [H, W, 3]
+    def read(self, path: Path) -> np.ndarray: ...  # uint8 [H, W, 3], or ids and their colours [H, W, 4]
     def forward(self, network: torch.nn.Module, x: torch.Tensor, names: Sequence[str]) -> torch.Tensor: ...  # Network's
     def rejects(self, picture: np.ndarray, maps: torch.Tensor) -> str | None: ...  # why nothing is written
     def outputs(self, picture: np.ndarray, maps: torch.Tensor) -> dict[str, Image.Image]: ...  # ending -> picture
@@ -110,10 +111,10 @@ class Network:
     """A network applied to pictures of any size: `maps(pictures)` are [C, H, W] on the CPU at each input's size.
 
     Args:
-        forward: uint8 tensor [B, 3, h, w] and the names of the B pictures -> float maps [B, C, h, w], on `device`.
+        forward: uint8 tensor [B, 3 (4), h, w] and the names of the B pictures -> float maps [B, C, h, w], on `device`.
         size: the network's size (H, W), or native: every picture as it is.
         fit: pad | crop | stretch | tile (windows at native scale, overlapping by a quarter).
-        prepare: uint8 [h, w, 3] -> uint8 [h, w, 3], done to a picture at the scale at which the network sees it.
+        prepare: uint8 [h, w, C] -> uint8 [h, w, C], done to a picture at the scale at which the network sees it.
     """
 
     TILE = 512  # a window's side where the options give no size

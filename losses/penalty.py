@@ -1,6 +1,11 @@
-"""Penalties on the gradient of a discriminator with respect to its input. Call them outside autocast."""
+"""Penalties on the gradient of a discriminator with respect to its input. Call them outside autocast.
 
-from collections.abc import Sequence
+Everywhere: logits, one tensor [B, ...] per discriminator, computed from x [B, ...], which requires a gradient; a
+discriminator's value for a sample, D(x), is the mean of its map of logits, as it is in the loss. The penalties are
+differentiable and have no weight of their own.
+"""
+
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,19 +19,34 @@ def interpolate(real: Tensor, fake: Tensor) -> Tensor:
     return torch.lerp(fake.detach().float(), real.detach().float(), eps).requires_grad_()
 
 
-def gradient_penalty(logits: Sequence[Tensor], x: Tensor, target: float = 1.0) -> Tensor:
-    """E[(|| dD(x)/dx ||_2 - target)^2], summed over the discriminators (arXiv:1704.00028, Eq. 3).
+def _gradients(logits: Sequence[Tensor], x: Tensor) -> Iterator[Tensor]:
+    """Per discriminator dD(x)/dx, flat [B, N]: one gradient of the batch's sum, as samples do not see each other.
 
-    A discriminator's value for a sample is the mean of its map of logits, as it is in the loss.
-
-    Args:
-        logits: one tensor [B, ...] per discriminator, computed from x.
-        x: [B, ...], requiring a gradient; the norm goes over all of a sample.
+    (Where batch norm lets them, it is the sum's gradient, as in the Chainer original.)
     """
-    total = x.new_zeros(())
     for map_ in logits:
-        value = map_.float().flatten(1).mean(1).sum()  # samples do not see each other: one gradient for all
+        value = map_.float().flatten(1).mean(1).sum()
         (gradient,) = torch.autograd.grad(value, x, create_graph=True)
-        norm = gradient.flatten(1).square().sum(1).add(1e-12).sqrt()  # sqrt has no slope at 0
-        total = total + (norm - target).square().mean()
-    return total
+        yield gradient.float().flatten(1)
+
+
+def gradient_penalty(logits: Sequence[Tensor], x: Tensor, target: float = 1.0) -> Tensor:
+    """E[(|| dD(x)/dx ||_2 - target)^2], summed over the discriminators (arXiv:1704.00028, Eq. 3)."""
+    norms = (g.square().sum(1).add(1e-12).sqrt() for g in _gradients(logits, x))  # sqrt has no slope at 0
+    return sum((norm - target).square().mean() for norm in norms)
+
+
+def r1(logits: Sequence[Tensor], x: Tensor) -> Tensor:
+    """E[|| dD(x)/dx ||^2], summed over the discriminators (Mescheder et al. 2018, arXiv:1801.04406, Eq. 9, without its
+    gamma/2). With x the fakes it is the paper's R2.
+    """
+    return sum(g.square().sum(1).mean() for g in _gradients(logits, x))
+
+
+def squared_sum(logits: Sequence[Tensor], x: Tensor) -> Tensor:
+    """E[(sum of dD(x)/dx over the sample)^2], summed over the discriminators: SPADE-pix2pix-for-Anime's penalty.
+
+    The square of the sum where R1 has the sum of the squares: it only asks that a change of the picture's brightness
+    leave D(x) alone. Kept for reproduction. The sum nearly cancels, so its value is ill-conditioned.
+    """
+    return sum(g.sum(1).square().mean() for g in _gradients(logits, x))

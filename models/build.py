@@ -15,6 +15,10 @@ from models.seg_deeplab import ResNetDeepLab
 from models.seg_discriminator import FCNDiscriminator
 from models.seg_fcn import DilatedFCN
 from models.seg_unet import SegUNet
+from models.spade_discriminator import SpadeDiscriminator
+from models.spade_encoder import StyleEncoder
+from models.spade_generator import SpadeGenerator
+from models.spade_paper import PaperGenerator
 
 
 def seg_generator(opt: Any, download: bool = True) -> nn.Module:
@@ -68,6 +72,32 @@ def pix2pix_discriminator(opt: Any) -> nn.Module:
     else:
         D = MultiscaleDiscriminator(channels, m.d_width, m.d_layers, m.d_norm, m.num_discriminators)
     return initialize(D, m.init, m.init_gain)
+
+
+def spade_generator(opt: Any) -> nn.Module:
+    """G of the spade family: label [B, L, H, W], colours [B, 3, H, W] or None -> picture [B, 3, H, W] in [-1, 1].
+
+    Its `encoder` gives a picture's style where model.style asks for one, else it is None.
+    """
+    m, labels = opt.model, opt.data.label_channels
+    same = dict(
+        width=m.width, color=opt.data.color, upsample=m.upsample, conv_norm=m.conv_norm, norm=m.norm, eps=m.norm_eps,
+        style=m.style,
+    )  # fmt: skip
+    if m.generator == "paper":
+        G = PaperGenerator(labels, hidden=m.code_width, **same)
+    else:
+        G = SpadeGenerator(labels, code_width=m.code_width, noise=m.noise, **same)
+    G.encoder = StyleEncoder(m.width, m.style, opt.data.size) if m.style else None
+    return G
+
+
+def spade_discriminator(opt: Any) -> nn.Module:
+    """D of the spade family: label, picture and colours [B, L + 3 (+ 3), H, W] -> per scale its maps, the logits last."""
+    m, channels = opt.model, opt.data.label_channels + (6 if opt.data.color else 3)
+    if m.discriminator == "multiscale":
+        return MultiscaleDiscriminator(channels, m.d_width, m.d_layers, m.norm, m.num_discriminators, m.conv_norm)
+    return SpadeDiscriminator(channels, m.d_width, m.conv_norm, m.norm, m.norm_eps)
 
 
 def millions(network: nn.Module) -> str:

@@ -3,26 +3,30 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers import norm_layer
+from models.layers import SNConv2d, norm_layer
 
 
 class PatchDiscriminator(nn.Module):
     """PatchGAN (Isola et al. 2017, arXiv:1611.07004, sec. 6.1.2): `layers` strided 4x4 convolutions, two of stride 1.
 
     A logit sees 16, 34, 70 or 142 pixels a side with 1, 2, 3 or 4 layers. The first and the last convolution have no
-    norm. norm: batch | instance (without affine parameters) | none.
+    norm. norm: batch | instance (without affine parameters) | none; conv_norm: none | spectral.
     """
 
-    def __init__(self, in_channels: int, width: int = 64, layers: int = 3, norm: str = "batch"):
+    def __init__(
+        self, in_channels: int, width: int = 64, layers: int = 3, norm: str = "batch", conv_norm: str = "none"
+    ):
         super().__init__()
+        assert conv_norm in ("none", "spectral"), conv_norm
+        layer = SNConv2d if conv_norm == "spectral" else nn.Conv2d
         channels = [in_channels] + [width * min(2**level, 8) for level in range(layers + 1)]
         strides = [2] * layers + [1]
         self.convs = nn.ModuleList(
-            nn.Conv2d(channels[i], channels[i + 1], 4, strides[i], 1, bias=i == 0 or norm != "batch")
+            layer(channels[i], channels[i + 1], 4, strides[i], 1, bias=i == 0 or norm != "batch")
             for i in range(layers + 1)
         )
         self.norms = nn.ModuleList(norm_layer(norm, c, affine=norm == "batch") for c in channels[2:])
-        self.to_logit = nn.Conv2d(channels[-1], 1, 4, 1, 1)
+        self.to_logit = layer(channels[-1], 1, 4, 1, 1)
 
     def forward(self, x: Tensor) -> list[list[Tensor]]:
         """[B,in_channels,H,W] -> one list: the feature maps [B,C_i,H_i,W_i] after each activation, the logits last."""
@@ -52,12 +56,22 @@ class PixelDiscriminator(nn.Module):
 class MultiscaleDiscriminator(nn.Module):
     """Patch discriminators on the picture and on its halvings, the k-th with width / 2^k (arXiv:1711.11585, sec. 3.2;
     the halved width as in Zhu et al. 2017, arXiv:1711.11586).
+
+    With norm=instance and conv_norm=spectral it is SPADE's (arXiv:1903.07291, Appendix A), but for the widths.
     """
 
-    def __init__(self, in_channels: int, width: int = 64, layers: int = 3, norm: str = "batch", count: int = 2):
+    def __init__(
+        self,
+        in_channels: int,
+        width: int = 64,
+        layers: int = 3,
+        norm: str = "batch",
+        count: int = 2,
+        conv_norm: str = "none",
+    ):
         super().__init__()
         self.scales = nn.ModuleList(
-            PatchDiscriminator(in_channels, max(1, width // 2**k), layers, norm) for k in range(count)
+            PatchDiscriminator(in_channels, max(1, width // 2**k), layers, norm, conv_norm) for k in range(count)
         )
 
     def forward(self, x: Tensor) -> list[list[Tensor]]:

@@ -60,6 +60,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--val", metavar="DIR|FILE", help="validation samples: a folder, or a list of names")
     parser.add_argument("--extra", metavar="DIR", help="seg: more labelled data, in any layout")
     parser.add_argument("--unlabeled", metavar="DIR", help="seg: a folder of pictures without labels")
+    add_label_arguments(parser)
+    args = parser.parse_args(arguments)
+    for name in UNUSED[args.family]:
+        if getattr(args, name) is not None:
+            parser.error(f"--{name.replace('_', '-')}: not for {args.family}: leave it out")
+    return args
+
+
+def add_label_arguments(parser: argparse.ArgumentParser) -> None:
+    """LABEL_ARGUMENTS: how labels are read; None where not given."""
     parser.add_argument(
         "--classes",
         metavar="anime|NAMES|MAPPING|FILE.yaml",
@@ -73,11 +83,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="how a label's colours find their class: a channel above 0.4 is on (threshold, the default), "
         "the nearest class colour, or the exact one",
     )
-    args = parser.parse_args(arguments)
-    for name in UNUSED[args.family]:
-        if getattr(args, name) is not None:
-            parser.error(f"--{name.replace('_', '-')}: not for {args.family}: leave it out")
-    return args
 
 
 def read_classes(word: str) -> Palette:
@@ -87,6 +92,11 @@ def read_classes(word: str) -> Palette:
         return palette_of(kind.read(read_yaml(word)))
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"--classes: {word}: expected {kind.expected}, or a FILE.yaml with them", 2) from error
+
+
+def label_settings(args: argparse.Namespace, palette: Palette) -> dict[str, Any]:
+    """The arguments of add_label_arguments for whatever reads labels."""
+    return dict(palette=palette, ignore=args.ignore or [IGNORED], match=args.label_colors or "threshold")
 
 
 def read_yaml(word: str) -> Any:
@@ -121,7 +131,7 @@ def check_samples(args: argparse.Namespace, palette: Palette) -> tuple[Survey, s
     if args.unlabeled:
         unlabeled = list_pictures(args.unlabeled)
         counts.append(f"{len(unlabeled)} unlabelled pictures in {args.unlabeled}")
-    labels = dict(palette=palette, ignore=args.ignore or [IGNORED], match=args.label_colors or "threshold")
+    labels = label_settings(args, palette)
     looks = {"seg": partial(look_seg, **labels), "spade": partial(look_spade, **labels), "pix2pix": look_pix2pix}
     found = survey([*samples, *unlabeled], looks[args.family])
     found.problems = problems + found.problems

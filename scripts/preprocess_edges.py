@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     require_writable(args.output)
     todo = [job for job in jobs if args.overwrite or not job[1].is_file()]
     made = make_pairs(todo, args.size, args.workers, **how)
-    print(f"{summary(len(made.written), len(jobs) - len(todo), len(made.failed))} -> {args.output}")
+    print(f"{made.summary(len(jobs) - len(todo))} -> {args.output}")
     if len(made.failed) < len(jobs):
         print(f"next: {next_command(args)}")
     if made.failed:
@@ -61,15 +61,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         if not least <= getattr(args, name) <= most:
             parser.error(f"--{name} {getattr(args, name)}: expected {least} to {most}")
     return args
-
-
-def summary(written: int, existing: int, failed: int) -> str:
-    parts = [f"{written} written"]
-    if existing:
-        parts.append(f"{existing} already there (--overwrite makes them again)")
-    if failed:
-        parts.append(f"{failed} failed")
-    return ", ".join(parts)
 
 
 def next_command(args: argparse.Namespace) -> str:

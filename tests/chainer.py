@@ -1,7 +1,8 @@
-"""The Chainer originals' seg parameter files as state dicts of our networks.
+"""The Chainer originals' parameter files as state dicts of our networks.
 
 A file's key is PATH/LEAF: PATH names a layer (with a trailing /c where the spectral hook wraps it), LEAF one
-of its arrays. The tables below map PATH to our module; a path that no table names is an error.
+of its arrays. The tables below map PATH to our module, or a whole key to our parameter; a path that no table names is
+an error.
 """
 
 import zlib
@@ -125,8 +126,60 @@ FCN = {
     "upscale": "upscale",
 }
 
+SPADE_LAYER = {"norm": "norm", "gamma": "gamma", "beta": "beta"}
+
+SPADE_BLOCK = {
+    "noise1/gamma": "noise1.gamma",
+    "conv1": "conv1",
+    "noise2/gamma": "noise2.gamma",
+    "conv2": "conv2",
+    "reshape_noise/gamma": "shortcut_noise.gamma",
+    "reshape_conv": "shortcut_conv",
+    **_nested(SPADE_LAYER, "norm1", "norm1"),
+    **_nested(SPADE_LAYER, "norm2", "norm2"),
+    **_nested(SPADE_LAYER, "reshape_norm", "shortcut_norm"),
+}
+
+SPADE_GENERATOR = {"head": "head", "to_img": "to_picture"}
+for _i in range(4):
+    SPADE_GENERATOR[f"w1/conv{_i + 1}"] = f"label_mapping.convs.{_i}"
+    SPADE_GENERATOR[f"w2/conv{_i + 1}"] = f"color_mapping.convs.{_i}"
+for _i in range(7):
+    SPADE_GENERATOR |= _nested(SPADE_BLOCK, f"r{_i + 1}", f"blocks.{_i}")
+for _i in range(6):  # upsampling_mode=subpx_conv; bilinear and nearest have no arrays
+    SPADE_GENERATOR[f"up{_i + 1}/c"] = f"ups.{_i}.conv"
+
+RES_BLOCK = {
+    "norm1": "norm1",
+    "conv1": "conv1",
+    "norm2": "norm2",
+    "conv2": "conv2",
+    "reshape_norm": "shortcut_norm",
+    "reshape_conv": "shortcut_conv",
+}
+
+SPADE_DISCRIMINATOR = {
+    "c1": "conv1",
+    "c2": "conv2",
+    "n2": "norm2",
+    "c3": "conv3",
+    "att/f_conv": "attention.query",
+    "att/g_conv": "attention.key",
+    "att/h_conv": "attention.value",
+    "att/v_conv": "attention.out",
+    "att/gamma": "attention.gamma",
+    "n3": "norm3",
+    "c4": "conv4",
+    "n4": "norm4",
+    "head": "head",
+    "to_patch": "to_logit",
+    **_nested(RES_BLOCK, "r1", "blocks.0"),
+    **_nested(RES_BLOCK, "r2", "blocks.1"),
+    **_nested(RES_BLOCK, "r3", "blocks.2"),
+}
+
 # Modules whose output channels go through depth2space (F.pixel_shuffle has them in another order).
-SUB_PIXEL = {"up1.conv", "up2.conv", "up3.conv"}
+SUB_PIXEL = {"up1.conv", "up2.conv", "up3.conv"} | {f"ups.{_i}.conv" for _i in range(6)}
 # Layers that the original's file holds although its network never runs them.
 UNUSED = ("resnet101/res4/", "resnet101/res5/", "resnet101/fc6/")
 
@@ -141,6 +194,9 @@ def state_dict(arrays: dict[str, np.ndarray], table: dict[str, str]) -> dict[str
     state = {}
     for key, array in arrays.items():
         if key.startswith(UNUSED):
+            continue
+        if key in table:  # a parameter without a layer of its own
+            state[table[key]] = torch.from_numpy(np.asarray(array).copy())
             continue
         path, leaf = key.rsplit("/", 1)
         module = table[path if path in table else path.removesuffix("/c")]

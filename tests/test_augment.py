@@ -16,7 +16,7 @@ def pair(height: int = 30, width: int = 40) -> tuple[np.ndarray, np.ndarray]:
 def test_windows_keep_picture_and_label_together(names):
     picture, label = pair()
     for seed in range(20):
-        x, y = random_window(picture, label, (24, 28), names, np.random.default_rng(seed))
+        x, y = random_window([picture, label], (24, 28), names, np.random.default_rng(seed))
         assert x.shape == (24, 28, 3) and y.shape == (24, 28)
         counted = y != 255
         assert counted.all() or "scale" in names
@@ -26,13 +26,13 @@ def test_windows_keep_picture_and_label_together(names):
 
 def test_without_names_the_window_is_the_middle():
     picture, label = pair(20, 40)
-    x, y = random_window(picture, label, (20, 20), (), np.random.default_rng(0))
+    x, y = random_window([picture, label], (20, 20), (), np.random.default_rng(0))
     assert np.array_equal(x, picture[:, 10:30]) and np.array_equal(y, label[:, 10:30])
 
 
 def test_small_scales_pad_with_ignored_labels():
     picture, label = pair(32, 32)
-    windows = [random_window(picture, label, (32, 32), ("scale",), np.random.default_rng(s))[1] for s in range(20)]
+    windows = [random_window([picture, label], (32, 32), ("scale",), np.random.default_rng(s))[1] for s in range(20)]
     assert any((y == 255).any() for y in windows) and any((y != 255).all() for y in windows)
 
 

@@ -154,7 +154,7 @@ def test_read_spade_of_every_layout(tmp_path, pair):
     label = colorize(ids, ANIME)
     square = [part[:, :16] for part in (picture, label, colors)]
     Image.fromarray(np.hstack(square)).save(tmp_path / "three.png")
-    Image.fromarray(np.hstack([picture, label])).save(tmp_path / "two.png")
+    Image.fromarray(np.hstack(square[:2])).save(tmp_path / "two.png")
     for name, part in (("p", picture), ("l", label), ("c", colors), ("small", colors[:8])):
         Image.fromarray(part).save(tmp_path / f"{name}.png")
     p, q, c, small = (tmp_path / f"{name}.png" for name in ("p", "l", "c", "small"))
@@ -168,6 +168,10 @@ def test_read_spade_of_every_layout(tmp_path, pair):
     np.testing.assert_array_equal(read_spade(Sample("p", p, q, c), ANIME)[2], colors)
     line = refusal(read_spade, Sample("p", p, q, small), ANIME)
     assert "p.png: 20x16 pixels, but its colour map" in line and "small.png has 20x8" in line
+    for width in (20, 31, 47, 49, 64):
+        Image.new("RGB", (width, 16)).save(tmp_path / "wrong.png")
+        line = refusal(read_spade, Sample("wrong", tmp_path / "wrong.png", None), ANIME)
+        assert f"wrong.png: {width}x16 pixels, neither picture|label (2:1) nor picture|label|hair colours (3:1)" in line
     Image.fromarray(np.hstack([square[0]] * 3)).save(tmp_path / "three.png")
     assert "three.png: middle of three columns: " in refusal(
         read_spade, Sample("three", tmp_path / "three.png", None), ANIME

@@ -99,7 +99,8 @@ def test_predicting_turns_on_dropout_alone_and_leaves_no_trace(norm_stats):
 
 def pictures(*words: str, direction: str = "AtoB", z: int = 0, dropout: float = 0.0, size=(64, 64)) -> Pix2PixPictures:
     parser = ArgumentParser()
-    Pix2PixPictures.add_arguments(parser)
+    for add in Pix2PixPictures.arguments:
+        add(parser)
     for name, value in (("layout", "auto"), ("pairs", False), ("seed", 0)):
         parser.set_defaults(**{name: value})
     opt = SimpleNamespace(

@@ -1,0 +1,114 @@
+"""The SPADE family's data: pictures, label maps and hair colours, from the options to streams and a validation set."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.augment import mirror, to_size
+from data.check import look_spade, require_sound, spade_check_command
+from data.colors import BLACK, color_map, hair_color
+from data.files import Sample, read_spade, split_pairs, training_samples
+from data.palette import Palette, palette_of
+from data.sample import drawn_set
+from engine.errors import UserError
+from losses.segmentation import one_hot
+
+FOLDERS = ("images", "labels")
+
+
+class SpadePictures:
+    """Items (picture uint8 [3, H, W], ids uint8 [H, W] with 255 ignored, colours uint8 [3, H, W]).
+
+    The colours are the file's, else the median of the picture's hair, black where it shows none or data.color is off.
+    Augmented when training.
+    """
+
+    def __init__(self, samples: list[Sample], palette: Palette, data: Any, training: bool):
+        self.samples, self.palette, self.data = samples, palette, data
+        self.names = data.augment if training else ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def item(self, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        return self._item(index, self.names, rng)
+
+    def first(self, count: int) -> list[tuple[str, Tensor, Tensor, Tensor]]:
+        """(name, picture, ids, colours) of the first samples without chance, for the sample grids."""
+        unused = np.random.default_rng(0)
+        return [(self.samples[i].name, *self._item(i, (), unused)) for i in range(min(count, len(self)))]
+
+    def _item(self, index: int, names: tuple[str, ...], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        data = self.data
+        picture, ids, colors = read_spade(self.samples[index], self.palette, data.ignore, data.label_colors)
+        if colors is None or not data.color:
+            colors = color_map(self._hair_color(picture, ids), ids.shape)
+        arrays = to_size([picture, ids, colors], data.size, names, rng)
+        if "mirror" in names:
+            arrays = mirror(arrays, rng)
+        picture, ids, colors = map(np.ascontiguousarray, arrays)
+        planes = [torch.from_numpy(array).permute(2, 0, 1).contiguous() for array in (picture, colors)]
+        return planes[0], torch.from_numpy(ids), planes[1]
+
+    def _hair_color(self, picture: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        if not self.data.color:
+            return BLACK
+        color = hair_color(picture, ids == self.palette.names.index(self.data.hair))
+        return BLACK if color is None else color
+
+
+def one_hot_label(ids: Tensor, classes: int, background: int | None) -> Tensor:
+    """The label map that the networks see: float [B, L, H, W] in {0, 1}, a channel for every class but the background.
+
+    ids: uint8 or long [B, H, W] with `classes` classes; 255 (ignored) and the background are zero in all channels.
+    """
+    label = one_hot(ids, classes)
+    return label if background is None else torch.cat((label[:, :background], label[:, background + 1 :]), 1)
+
+
+def masked_color(color: Tensor, label: Tensor, hair_channel: int) -> Tensor:
+    """The colour map inside the hair, black elsewhere: uint8 [B, 3, H, W] -> float in [0, 1].
+
+    label: one_hot_label's; hair_channel: the hair's place in it.
+    """
+    return color.float() / 255 * label[:, hair_channel : hair_channel + 1]
+
+
+def spade_data(opt: Any) -> tuple[SpadePictures, SpadePictures, SpadePictures | None, Palette]:
+    """Training, validation and rough pictures (None without data.rough) of the options, checked once.
+
+    Raises:
+        UserError: a folder or a file is not as data/check.py wants it.
+    """
+    data = opt.data
+    palette = palette_of(data.classes)
+    folders = (*FOLDERS, "colors" if data.color else "")
+    root = Path(data.root)
+    if data.root == "drawn":
+        root = drawn_set(data, labeled=data.drawn_train, unlabeled=0, val=data.drawn_val)
+    train, val, line = split_pairs(root, data.val, data.val_share, data.limit, *folders)
+    rough = training_samples(Path(data.rough), *folders) if data.rough else []
+    print(f"data: {line}" + (f", {len(rough)} rough ones from {data.rough}" if rough else ""))
+    _check(train + val, palette, data, spade_check_command(root, data.val, data))
+    if rough:
+        _check(rough, palette, data, spade_check_command(data.rough, None, data))
+    if opt.run.keep_best is not None and not val:
+        raise UserError(
+            "run.keep_best: there are no validation pictures; give data.val or data.val_share, or set it none"
+        )
+    return (
+        SpadePictures(train, palette, data, True),
+        SpadePictures(val, palette, data, False),
+        SpadePictures(rough, palette, data, True) if rough else None,
+        palette,
+    )
+
+
+def _check(samples: list[Sample], palette: Palette, data: Any, command: str) -> None:
+    look = partial(look_spade, palette=palette, ignore=data.ignore, match=data.label_colors)
+    settings = ["spade", len(samples), palette.names, palette.colors, sorted(data.ignore), data.label_colors]
+    require_sound(samples, look, settings, command)

@@ -1,0 +1,26 @@
+"""Mode seeking inside a class: different noise shall paint, say, different hair under the same label."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def diversity(
+    y1: Tensor, y2: Tensor, z1: Sequence[Tensor], z2: Sequence[Tensor], mask: Tensor, eps: float = 0.1
+) -> Tensor:
+    """1 / (mean |y1 - y2| over the mask's pixels / mean |z1 - z2| + eps): Mao et al. 2019, arXiv:1903.05628, Eq. 2,
+    there over whole pictures. A float32 scalar, at most 1 / eps; 0 when the mask is empty.
+
+    G's noise strengths start at 0, where the gradient grows with 1 / eps^2: MSGAN's 1e-5 would swamp all else.
+
+    Args:
+        y1, y2: pictures [B, C, H, W] of the same labels.
+        z1, z2: the noises that they were made from, in the same order; the mean goes over all their values.
+        mask: [B, H, W] in {0, 1}: where the class is.
+    """
+    pixels = mask.sum()
+    inside = ((y1.float() - y2.float()).abs() * mask.unsqueeze(1)).sum() / (pixels * y1.shape[1]).clamp_min(1)
+    differences = [(a.float() - b.float()).abs() for a, b in zip(z1, z2, strict=True)]
+    between = sum(d.sum() for d in differences) / sum(d.numel() for d in differences)
+    return torch.where(pixels > 0, 1 / (inside / between + eps), 0.0)

@@ -1,0 +1,225 @@
+"""Train SPADE: Park et al. 2019, "Semantic Image Synthesis with Spatially-Adaptive Normalization", arXiv:1903.07291,
+with the mapping networks and the hair-colour map of SPADE-pix2pix-for-Anime.
+
+    python train_spade.py [options/FILE.yaml] [key=value ...]
+
+The same command resumes a stopped run. G paints a label map m, with colours c in the hair, as a picture; x is the true
+one; D judges label, picture and colours together, patch by patch.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from data.loader import batches, in_order
+from data.palette import Palette, colorize
+from data.picture_io import to_picture
+from data.spade import SpadePictures, masked_color, one_hot_label, spade_data
+from data.spade_io import paint
+from engine.ema import EMA
+from engine.errors import door
+from engine.run import Run
+from engine.schedule import adam, poly, set_lr
+from losses.diversity import diversity
+from losses.feature_matching import feature_matching
+from losses.gan import fake_loss, generator_loss, real_loss
+from losses.kl import kl_divergence
+from losses.penalty import r1, squared_sum
+from losses.perceptual import Perceptual
+from models import build
+from models.layers import predicting
+from options.common import with_steps
+from options.load import command_line
+from options.spade import DEFAULT_FILE, SpadeDataOptions, SpadeLossOptions, SpadeOptions
+
+PENALTIES = {"r1": r1, "squared_sum": squared_sum}
+Batch = tuple[Tensor, Tensor, Tensor | None]  # m [B, L, H, W], x [B, 3, H, W] in [-1, 1], c [B, 3, H, W] in [0, 1]
+
+
+def prepare(run: Run, batch: tuple, data: SpadeDataOptions) -> Batch:
+    """A loader's batch (uint8 picture, ids, uint8 colours) as the networks take it."""
+    picture, ids, color = (part.to(run.device, non_blocking=True) for part in batch)
+    m = one_hot_label(ids, len(data.class_names), data.background_id)
+    c = run.place(masked_color(color, m, data.hair_channel)) if data.color else None
+    return run.place(m), run.place(picture.float() / 127.5 - 1, last_on_cpu=False), c
+
+
+def judge(run: Run, D: nn.Module, m: Tensor, x: Tensor, c: Tensor | None) -> list[list[Tensor]]:
+    """D's maps of label, picture and colours; on the CPU it is faster without channels last, unlike G."""
+    return D(run.place(torch.cat((m, x) if c is None else (m, x, c), 1), last_on_cpu=False))
+
+
+def discriminator_terms(
+    run: Run, D: nn.Module, real: Batch, fake: Tensor, loss: SpadeLossOptions, penalty: bool
+) -> dict[str, Tensor]:
+    """D's terms, summed over its scales; with `penalty` also that of its gradient at the pictures, in fp32."""
+    m, x, c = real
+    at_real, at_fake = (penalty and name in loss.penalty_on.split("_") for name in ("real", "fake"))
+    x, fake = x.detach().requires_grad_(at_real), fake.detach().float().requires_grad_(at_fake)
+    with run.autocast(enabled=not at_real):
+        real_logits = [maps[-1] for maps in judge(run, D, m, x, c)]
+    with run.autocast(enabled=not at_fake):
+        fake_logits = [maps[-1] for maps in judge(run, D, m, fake, c)]
+    terms = {
+        "D_real": sum(real_loss(loss.gan, logits) for logits in real_logits),
+        "D_fake": sum(fake_loss(loss.gan, logits) for logits in fake_logits),
+    }
+    if penalty:
+        places = [(real_logits, x)] * at_real + [(fake_logits, fake)] * at_fake
+        terms["gp"] = sum(PENALTIES[loss.penalty](logits, picture) for logits, picture in places)
+    return terms
+
+
+def generator_terms(
+    run: Run, D: nn.Module, real: Batch, fake: Tensor, loss: SpadeLossOptions, perceptual: nn.Module | None
+) -> dict[str, Tensor]:
+    """G's terms by the names of their weights: adversarial, feature matching, perceptual."""
+    m, x, c = real
+    with torch.no_grad():  # before the fake, as the original: each forward moves the power iterations
+        real_maps = judge(run, D, m, x, c) if loss.feature_matching else []
+    fake_maps = judge(run, D, m, fake, c)
+    terms = {"adv": sum(generator_loss(loss.gan, maps[-1]) for maps in fake_maps)}
+    if loss.feature_matching:
+        terms["feature_matching"] = feature_matching([p[:-1] for p in real_maps], [p[:-1] for p in fake_maps])
+    if perceptual is not None:
+        terms["perceptual"] = perceptual(fake, x)
+    return terms
+
+
+def paint_twice(G: nn.Module, m: Tensor, c: Tensor | None, style: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    """Two pictures of each label, [2B, 3, H, W], and the noises that they were painted from."""
+    noise = [torch.randn(2 * len(m), 1, *shape, device=m.device) for shape in G.noise_shapes(*m.shape[2:])]
+    twice = [None if part is None else torch.cat((part, part)) for part in (m, c, style)]
+    return G(twice[0], twice[1], noise=noise, style=twice[2]), noise
+
+
+def style_of(G: nn.Module, x: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
+    """A style drawn from the encoder's posterior of the pictures, and the KL term (Appendix A); none without encoder."""
+    if G.encoder is None:
+        return None, {}
+    mean, log_variance = G.encoder(x)
+    style = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+    return style, {"kl": kl_divergence(mean, log_variance)}
+
+
+def validate(G: nn.Module, pictures: SpadePictures, opt: SpadeOptions) -> dict[str, float]:
+    """Mean L1 distance to the true pictures, in [-1, 1]; every picture alone."""
+    total = 0.0
+    for sample, (x, ids, color) in zip(pictures.samples, in_order(pictures, 1, opt.data.workers), strict=True):
+        fake = paint(G, ids, color, opt, [sample.name]).cpu()
+        total += float(F.l1_loss(fake, x.float() / 127.5 - 1))
+    return {"val_l1": total / len(pictures)}
+
+
+def sample_rows(G: nn.Module, shown: list[tuple], opt: SpadeOptions, palette: Palette) -> list[list[np.ndarray]]:
+    """Rows label | real | fake."""
+    rows = []
+    for name, x, ids, color in shown:
+        fake = paint(G, ids[None], color[None], opt, [name])[0]
+        rows.append([colorize(ids.numpy(), palette), x.permute(1, 2, 0).numpy(), to_picture(fake)])
+    return rows
+
+
+def train(opt: SpadeOptions) -> None:
+    run = Run(opt.run)
+
+    # ---- networks
+    G = build.spade_generator(opt).to(run.device)  # with the style encoder, if there is one
+    D = build.spade_discriminator(opt).to(run.device)
+    G_ema = EMA(G, opt.ema.half_life, opt.ema.ramp_up)
+    G_opt = adam(G.parameters(), opt.optim.g_lr, opt.optim.g_betas)
+    D_opt = adam(D.parameters(), opt.optim.d_lr, opt.optim.d_betas)
+    G_params = list(G.parameters())
+    perceptual = None
+    if opt.loss.perceptual:
+        perceptual = Perceptual(opt.loss.vgg, opt.loss.perceptual_mode).to(run.device)
+    run.compile(G)  # not D: the penalty differentiates it twice, which compiled networks do not support
+
+    # ---- data
+    main, val, rough, palette = spade_data(opt)
+    data, loss, optim = opt.data, opt.loss, opt.optim
+    opt = with_steps(opt, len(main), optim.d_steps + 1)
+    run.start(opt, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
+
+    loading = dict(seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda")
+    loading |= dict(batch=data.batch, start=run.step * (optim.d_steps + 1))
+    sets = [(batches(main, stream=0, **loading), 1.0)]
+    if rough is not None:
+        sets.append((batches(rough, stream=1, **loading), opt.rough.weight))
+    passes = [sets] if opt.rough.mode == "sum" else [[one] for one in sets]  # D and G steps on each, weighted
+    shown = main.first(2) + val.first(2)
+    if run.step == 0:
+        run.grid([[x.permute(1, 2, 0).numpy() for _, x, *_ in shown]], "real")
+
+    # ---- loop
+    while run.running():
+        run.reseed()
+        lr_factor = poly(run.step / run.steps, optim.poly_start, optim.poly_power)
+        set_lr(G_opt, optim.g_lr * lr_factor)
+        set_lr(D_opt, optim.d_lr * lr_factor)
+        logged = {}
+
+        for sets in passes:
+            # ---- D steps: Eq. 3 of arXiv:1705.02894 (hinge) or its like, with the gradient penalty
+            for k in range(optim.d_steps):
+                penalty = loss.penalty != "none" and (run.step * optim.d_steps + k) % loss.penalty_every == 0
+                D_opt.zero_grad()
+                for source, weight in sets:
+                    real = m, x, c = prepare(run, next(source), data)
+                    with torch.no_grad(), run.autocast():
+                        fake = G(m, c, style=style_of(G, x)[0])
+                    terms = discriminator_terms(run, D, real, fake, loss, penalty)
+                    loss_D = terms["D_real"] + terms["D_fake"]
+                    if penalty:
+                        loss_D = loss_D + loss.gp * loss.penalty_every * terms["gp"]
+                    (weight * loss.d_weight * loss_D).backward()
+                    logged |= terms if source is sets[0][0] else {}
+                run.average(D)
+                D_opt.step()
+
+            # ---- G step
+            G_opt.zero_grad()
+            for source, weight in sets:
+                real = m, x, c = prepare(run, next(source), data)
+                with run.autocast():
+                    style, terms = style_of(G, x)
+                    if loss.diversity:
+                        both, noise = paint_twice(G, m, c, style)
+                        inside = m[:, data.class_channel(loss.diversity_class)]
+                        halves = [part.chunk(2) for part in noise]
+                        terms["diversity"] = diversity(*both.chunk(2), *zip(*halves, strict=True), inside)
+                    fake = both[: len(m)] if loss.diversity else G(m, c, style=style)
+                    terms |= generator_terms(run, D, real, fake, loss, perceptual)
+                loss_G = sum(getattr(loss, name) * term for name, term in terms.items())  # each term's own weight
+                (weight * loss_G).backward(inputs=G_params)
+                logged |= terms if source is sets[0][0] else {}
+            run.average(G)
+            G_opt.step()
+
+        # ---- average, log, look, validate, save
+        run.step += 1
+        G_ema.update(G, run.step, data.batch)
+        run.log(**logged, lr=G_opt.param_groups[0]["lr"])
+        if run.due(opt.run.sample_every):
+            with predicting(G_ema.module, opt.sample.norm_stats) as G_mean, run.autocast():
+                run.grid(sample_rows(G_mean, shown, opt, palette))
+        if run.due(opt.run.eval_every) and len(val):
+            with predicting(G_ema.module, opt.sample.norm_stats) as G_mean, run.autocast():
+                run.validated(**validate(G_mean, val, opt))
+        if run.due(opt.run.save_every):
+            run.save()
+    run.finish()
+
+
+def main() -> None:
+    opt, dry_run = command_line(SpadeOptions, DEFAULT_FILE, __doc__)
+    if dry_run:
+        print(f"# G: {build.millions(build.spade_generator(opt))} parameters")
+        print(f"# D: {build.millions(build.spade_discriminator(opt))} parameters")
+    else:
+        train(opt)
+
+
+if __name__ == "__main__":
+    door(main)
