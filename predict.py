@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from data.pix2pix_io import Pix2PixPictures
 from data.seg_io import SegPictures
@@ -123,7 +124,8 @@ def main() -> None:
             return pictures.forward(network, x, names)
 
     # by its own statistics, or with dropout: every picture alone
-    batch = 1 if norm_stats == "batch" or pictures.dropout else args.batch
+    own = norm_stats == "batch" and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
+    batch = 1 if own or pictures.dropout else args.batch
     fitted = Network(forward, opt.data.size, args.fit, batch, device, pictures.prepare)
     report = predict_folder(jobs, pictures, fitted, args.overwrite)
     print(f"{report.summary()} -> {args.output}")

@@ -21,7 +21,7 @@ def gradient_penalty(logits: Sequence[Tensor], x: Tensor, target: float = 1.0) -
 
     Args:
         logits: one tensor [B, ...] per discriminator, computed from x.
-        x: [B, ...], requiring a gradient; the norm goes over all of a sample.
+        x: [B, ...], requiring a gradient; the norm goes over all of a sample, its condition included.
     """
     total = x.new_zeros(())
     for map_ in logits:
