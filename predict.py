@@ -56,7 +56,9 @@ def arguments() -> argparse.Namespace:
         help="what a 2:1 picture is: single, or a pair of input and target (auto: as the family has it)",
     )
     parser.add_argument("--norm-stats", choices=("running", "batch"), help="overrides the run's sample.norm_stats")
-    parser.add_argument("--seed", type=int, default=0, help="of whatever the family draws at random (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of what is drawn at random for a picture, by its name below --input"
+    )
     parser.add_argument("--limit", type=int, help="only the first N pictures")
     parser.add_argument("--overwrite", action="store_true", help="predict again what is already there")
     parser.add_argument("--pairs", action="store_true", help="write input|output side by side as NAME.png")
@@ -132,7 +134,9 @@ def main() -> None:
     shown = sorted(report.written + report.existing, key=lambda job: job.name)
     if args.gallery and shown:
         cards = progress(figures(shown, pictures, fitted), len(shown), "gallery", "picture")
-        print(f"gallery: {write_gallery(args.output, cards, f'Predictions by {args.weights}', pictures.legend)}")
+        earlier = f", {len(report.existing)} of them from an earlier run" if report.existing else ""
+        title = f"Predictions by {args.weights}{earlier}"
+        print(f"gallery: {write_gallery(args.output, cards, title, pictures.legend)}")
     if args.grid and shown:
         write_sheet(args.output / "grid.png", figures(shown, pictures, fitted))
     if report.failed:

@@ -12,7 +12,7 @@ import torch
 from data.augment import cut_window, mirror, window_corner
 from data.check import check_words, look_pix2pix, require_sound
 from data.edges import make_pairs
-from data.files import Sample, read_two, split_pairs
+from data.files import Sample, read_two, sample_size, split_pairs
 from data.fit import cover_crop
 from data.sample import VERSION, check_spec, make_drawn_set
 from engine.errors import UserError
@@ -84,8 +84,11 @@ def pix2pix_data(opt: Any) -> tuple[Pairs, Pairs]:
     """
     data = opt.data
     root = _drawn(data) if data.root == "drawn" else Path(data.root)
+    if (root / "trainA").is_dir():
+        raise UserError(f"{root}: holds trainA/; pairs are A/ and B/ with the same names, or A|B side by side")
     train, val, line = split_pairs(root, data.val, data.val_share, data.limit, "A", "B")
-    print(f"data: {line}, {data.direction}")
+    width, height = sample_size(train[0])
+    print(f"data: {line}, {data.direction}, the first {width}x{height} pixels each")
     command = shlex.join(check_words("pix2pix", root=root, val=data.val))
     require_sound(train + val, look_pix2pix, ["pix2pix", len(train)], command)
     if opt.run.keep_best is not None and not val:

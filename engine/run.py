@@ -21,7 +21,7 @@ from tqdm import tqdm
 from engine import checkpoint
 from engine.device import autocast, choose_device, keep_freed_memory, note_emulated_bf16
 from engine.errors import UserError
-from engine.files import cannot_write, require_writable, whole_file
+from engine.files import cannot_write, require_writable, take_folder, whole_file
 from engine.logs import Logs
 from options.load import changes, to_dict
 
@@ -104,6 +104,7 @@ class Run:
             parts: what the checkpoints hold, by name: networks, EMAs and optimisers.
         """
         self.options, self.parts, self.steps = opt, parts, opt.run.steps
+        self._lock = take_folder(self.folder)
         self._resume() or self._init_from()
         self._write_options()
         try:
@@ -209,6 +210,7 @@ class Run:
         self.logs.close()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        self._lock = None
 
     # ---- logs
 
