@@ -24,7 +24,7 @@ test: $(VENV)/.installed
 	$(PY) -m pytest
 
 test-more: $(VENV)/.installed
-	$(PY) -m pytest -m more
+	ATELIER_MORE=120 $(PY) -m pytest tests -k test_many_combinations
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

@@ -11,9 +11,11 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from data.pix2pix_io import Pix2PixPictures
 from data.seg_io import SegPictures
+from data.spade_io import SpadeLabels
 from engine import checkpoint
 from engine.device import autocast, choose_device, note_emulated_bf16
 from engine.errors import UserError, door
@@ -26,11 +28,13 @@ from models.layers import predicting
 from options.load import from_dict
 from options.pix2pix import Pix2PixOptions
 from options.seg import SegOptions
+from options.spade import SpadeOptions
 
 # family: options, the network that predicts, its pictures
 FAMILIES = {
     "seg": (SegOptions, partial(build.seg_generator, download=False), SegPictures),
     "pix2pix": (Pix2PixOptions, build.pix2pix_generator, Pix2PixPictures),
+    "spade": (SpadeOptions, build.spade_generator, SpadeLabels),
 }
 
 
@@ -64,7 +68,9 @@ def arguments() -> argparse.Namespace:
         help="what a 2:1 picture is: single, or a pair of input and target (auto: as the family has it)",
     )
     parser.add_argument("--norm-stats", choices=("running", "batch"), help="overrides the run's sample.norm_stats")
-    parser.add_argument("--seed", type=int, default=0, help="of whatever the family draws at random (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of what is drawn at random for a picture, by its name below --input"
+    )
     parser.add_argument("--limit", type=int, help="only the first N pictures")
     parser.add_argument("--overwrite", action="store_true", help="predict again what is already there")
     parser.add_argument("--pairs", action="store_true", help="write input|output side by side as NAME.png")
@@ -131,14 +137,17 @@ def main() -> None:
             return pictures.forward(network, x, names)
 
     # by its own statistics, or with dropout: every picture alone
-    batch = 1 if norm_stats == "batch" or pictures.dropout else args.batch
+    own = norm_stats == "batch" and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
+    batch = 1 if own or pictures.dropout else args.batch
     fitted = Network(forward, opt.data.size, args.fit, batch, device, pictures.prepare)
     report = predict_folder(jobs, pictures, fitted, args.overwrite)
     print(f"{report.summary()} -> {args.output}")
     shown = sorted(report.written + report.existing, key=lambda job: job.name)
     if args.gallery and shown:
         cards = progress(figures(shown, pictures, fitted), len(shown), "gallery", "picture")
-        print(f"gallery: {write_gallery(args.output, cards, f'Predictions by {args.weights}', pictures.legend)}")
+        earlier = f", {len(report.existing)} of them from an earlier run" if report.existing else ""
+        title = f"Predictions by {args.weights}{earlier}"
+        print(f"gallery: {write_gallery(args.output, cards, title, pictures.legend)}")
     if args.grid and shown:
         write_sheet(args.output / "grid.png", figures(shown, pictures, fitted))
     if report.failed:

@@ -24,6 +24,7 @@ from losses.gan import fake_loss, generator_loss, real_loss
 from losses.mode_seeking import mode_seeking
 from losses.penalty import gradient_penalty, interpolate
 from models import build
+from models.init import initialize
 from models.layers import predicting
 from options.common import with_steps
 from options.load import command_line
@@ -34,12 +35,11 @@ def discriminator_terms(
     D: nn.Module, x: Tensor, y: Tensor, fake: Tensor, loss: Pix2PixLossOptions
 ) -> dict[str, Tensor]:
     """D's terms, summed over its scales: x [B, C, H, W], y [B, C', H, W], fake [B or 2B, C', H, W], all in [-1, 1]."""
-    mode = loss.gan.removesuffix("-gp")
     real_maps = D(torch.cat((x, y), 1))
-    fake_maps = D(torch.cat((like(x, fake), fake.detach()), 1))
+    fake_maps = D(torch.cat((input_of(fake, x), fake.detach()), 1))
     return {
-        "D_real": sum(real_loss(mode, maps[-1]) for maps in real_maps),
-        "D_fake": sum(fake_loss(mode, maps[-1]) for maps in fake_maps),
+        "D_real": sum(real_loss(loss.gan_mode, maps[-1]) for maps in real_maps),
+        "D_fake": sum(fake_loss(loss.gan_mode, maps[-1]) for maps in fake_maps),
     }
 
 
@@ -51,8 +51,8 @@ def generator_terms(
     if loss.mode_seeking:
         terms["mode_seeking"] = mode_seeking(*fake.chunk(2), *z.chunk(2))  # MSGAN, sec. 3.2
     if D is not None:
-        mode, fake_maps = loss.gan.removesuffix("-gp"), D(torch.cat((like(x, fake), fake), 1))
-        terms["adv"] = sum(generator_loss(mode, maps[-1]) for maps in fake_maps)  # Eq. 1
+        fake_maps = D(torch.cat((input_of(fake, x), fake), 1))
+        terms["adv"] = sum(generator_loss(loss.gan_mode, maps[-1]) for maps in fake_maps)  # Eq. 1
         if loss.feature_matching:
             with torch.no_grad():
                 real_maps = D(torch.cat((x, y), 1))
@@ -61,7 +61,7 @@ def generator_terms(
     return terms
 
 
-def like(x: Tensor, fake: Tensor) -> Tensor:
+def input_of(fake: Tensor, x: Tensor) -> Tensor:
     """The input of every fake: x once, or twice where there are two fakes of it."""
     return x if len(fake) == len(x) else torch.cat((x, x))
 
@@ -70,8 +70,7 @@ def like(x: Tensor, fake: Tensor) -> Tensor:
 def pictures_of(G: nn.Module, opt: Pix2PixOptions, x: Tensor, name: str, samples: int = 1) -> Tensor:
     """What predict.py makes of the picture x, uint8 [3, H, W], of that name: [samples * C', H, W] in [-1, 1]."""
     x = to_input(x[None].to(next(G.parameters()).device), opt.model.in_channels)
-    dropout = bool(opt.sample.dropout and opt.model.dropout)
-    return translate(G, x, [name], samples, nz=opt.model.z, dropout=dropout)[0]
+    return translate(G, x, [name], samples, nz=opt.model.z, dropout=opt.predict_dropout)[0]
 
 
 def validate(G: nn.Module, pairs: Pairs, opt: Pix2PixOptions) -> dict[str, float]:
@@ -96,8 +95,8 @@ def train(opt: Pix2PixOptions) -> None:
     run = Run(opt.run)
 
     # ---- networks
-    G = build.pix2pix_generator(opt).to(run.device)
-    D = build.pix2pix_discriminator(opt).to(run.device)
+    G = initialize(build.pix2pix_generator(opt), opt.model.init, opt.model.init_gain).to(run.device)
+    D = initialize(build.pix2pix_discriminator(opt), opt.model.init, opt.model.init_gain).to(run.device)
     G_ema = EMA(G, opt.ema.half_life, opt.ema.ramp_up)
     G_opt = adam(G.parameters(), opt.optim.g_lr, opt.optim.g_betas)
     D_opt = adam(D.parameters(), opt.optim.d_lr, opt.optim.d_betas)
@@ -129,11 +128,11 @@ def train(opt: Pix2PixOptions) -> None:
         set_lr(D_opt, optim.d_lr * lr_factor)
         terms = {}
 
-        for _ in range(optim.d_steps):
+        for k in range(optim.d_steps):
             x, y = (run.place(p, last_on_cpu=resnet) for p in next(xy))
             x, y = to_input(x, model.in_channels), to_input(y, model.out_channels)
             z = torch.randn(draws * len(x), model.z, device=run.device) if model.z else None
-            with run.autocast():
+            with run.autocast(), torch.set_grad_enabled(k == optim.d_steps - 1):  # only G's step needs the graph
                 fake = G(x if draws == 1 else torch.cat((x, x)), z)
 
             # ---- D step: Eq. 1, or WGAN-GP's Eq. 3
@@ -155,8 +154,9 @@ def train(opt: Pix2PixOptions) -> None:
         G_opt.zero_grad()
         with run.autocast():
             terms |= generator_terms(D if adversarial else None, x, y, fake, z, loss)
-        weights = ("l1", "adv", "mode_seeking", "feature_matching")
-        loss_G = sum(getattr(loss, name) * terms[name] for name in weights if name in terms)
+        loss_G = loss.l1 * terms["l1"] + loss.adv * terms.get("adv", 0)
+        loss_G = loss_G + loss.mode_seeking * terms.get("mode_seeking", 0)
+        loss_G = loss_G + loss.feature_matching * terms.get("feature_matching", 0)
         loss_G.backward(inputs=G_params)
         run.average(G)
         G_opt.step()
@@ -168,10 +168,10 @@ def train(opt: Pix2PixOptions) -> None:
         G_ema.update(G, run.step, data.batch)
         run.log(**terms, lr=G_opt.param_groups[0]["lr"])
         if run.due(opt.run.sample_every):
-            with predicting(G_ema.module, opt.sample.norm_stats, opt.sample.dropout) as G_mean, run.autocast():
+            with predicting(G_ema.module, opt.sample.norm_stats, opt.predict_dropout) as G_mean, run.autocast():
                 run.grid(sample_rows(G_mean, shown, opt))
         if run.due(opt.run.eval_every) and len(val):
-            with predicting(G_ema.module, opt.sample.norm_stats, opt.sample.dropout) as G_mean, run.autocast():
+            with predicting(G_ema.module, opt.sample.norm_stats, opt.predict_dropout) as G_mean, run.autocast():
                 run.validated(**validate(G_mean, val, opt))
         if run.due(opt.run.save_every):
             run.save()

@@ -95,7 +95,7 @@ def paint_twice(G: nn.Module, m: Tensor, c: Tensor | None, style: Tensor | None)
 
 
 def style_of(G: nn.Module, x: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
-    """A style drawn from the encoder's posterior of the pictures, and the KL term (Appendix A); none without encoder."""
+    """A style drawn from the encoder's posterior of the pictures, and its KL term (Appendix A); none without one."""
     if G.encoder is None:
         return None, {}
     mean, log_variance = G.encoder(x)

@@ -1,4 +1,4 @@
-"""Joint augmentation of a picture and its label map, on uint8 arrays in the loader's workers."""
+"""Joint augmentation of a picture and its label map, or of two pictures, on uint8 arrays in the loader's workers."""
 
 import numpy as np
 

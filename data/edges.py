@@ -59,7 +59,8 @@ def make_pair(
 ) -> np.ndarray:
     """uint8 [H, W, 3] -> picture|edges, uint8 [size, 2 * size, 3]; edges_only: uint8 [size, size, 3].
 
-    The picture is fitted as predict.py --fit pad does, so that --edges there gives the edges of training.
+    The picture is fitted as predict.py --fit pad does (which pads by repeating the border), so that --edges there
+    gives the edges of training at the same size.
     """
     fitted = fit_picture(picture, (size, size), "pad", pad).picture
     edges = edge_picture(fitted, sigma, low, high)

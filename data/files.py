@@ -167,6 +167,12 @@ def is_double(path: Path, size: tuple[int, int]) -> bool:
 def read_two(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     """(A, B), uint8 [H, W, 3] each, of a pix2pix sample; a UserError names the file."""
     if sample.label is None:
+        width, height = picture_size(sample.image)
+        if width <= height:
+            raise UserError(
+                f"{sample.image}: {width}x{height} pixels, too narrow for a pair A|B side by side: "
+                "make pairs by scripts/preprocess_edges.py, or use folders A/ and B/"
+            )
         a, b = map(rgb_array, split_columns(sample.image, 2))
         return a, b
     a, b = read_picture(sample.image), read_picture(sample.label)

@@ -12,7 +12,7 @@ import torch
 from data.augment import cut_window, mirror, window_corner
 from data.check import check_words, look_pix2pix, require_sound
 from data.edges import make_pairs
-from data.files import Sample, read_two, split_pairs
+from data.files import Sample, read_two, sample_size, split_pairs
 from data.fit import cover_crop
 from data.sample import VERSION, check_spec, make_drawn_set
 from engine.errors import UserError
@@ -56,8 +56,8 @@ def jitter(
 ) -> list[np.ndarray]:
     """Both pictures, uint8 [H, W, 3], brought to `size` by the mode of data.preprocess, through the same window.
 
-    rng None: without chance, the middle of the picture at the scale that leaves no margin (Isola et al. 2017,
-    arXiv:1611.07004, sec. 6.2: 286 to 256 in training).
+    The margin for the window is that of load_size, by default 286 to 256 (Isola et al. 2017, arXiv:1611.07004, sec.
+    6.2). rng None: without chance and margin, in the middle. What a picture does not fill repeats its border.
     """
     if mode == "none":
         return [cover_crop(picture, size) for picture in pair]
@@ -70,7 +70,7 @@ def jitter(
         factor = max(1.0, size[0] / height, size[1] / width)
         scaled = (max(size[0], round(height * factor)), max(size[1], round(width * factor)))
     else:
-        across = size[1] if mode == "scale_width" else load[1]
+        across = size[1] if mode == "scale_width" or rng is None else load_size or load[1]
         scaled = (max(1, round(height * across / width)), across)
     corner = window_corner(scaled, size, None if mode == "scale_width" else rng)
     return [cut_window(picture, scaled, corner, size) for picture in pair]
@@ -84,8 +84,11 @@ def pix2pix_data(opt: Any) -> tuple[Pairs, Pairs]:
     """
     data = opt.data
     root = _drawn(data) if data.root == "drawn" else Path(data.root)
+    if (root / "trainA").is_dir():
+        raise UserError(f"{root}: holds trainA/; pairs are A/ and B/ with the same names, or A|B side by side")
     train, val, line = split_pairs(root, data.val, data.val_share, data.limit, "A", "B")
-    print(f"data: {line}, {data.direction}")
+    width, height = sample_size(train[0])
+    print(f"data: {line}, {data.direction}, the first {width}x{height} pixels each")
     command = shlex.join(check_words("pix2pix", root=root, val=data.val))
     require_sound(train + val, look_pix2pix, ["pix2pix", len(train)], command)
     if opt.run.keep_best is not None and not val:

@@ -40,7 +40,7 @@ def to_input(pictures: Tensor, channels: int) -> Tensor:
 
 
 def latent(name: str, sample: int, size: int, seed: int = 0) -> Tensor:
-    """z [size] from N(0, 1), a function of the arguments alone: the same on every machine, in any batch and order."""
+    """z [size] from N(0, 1), a function of the arguments alone, in any batch and order."""
     return torch.randn(size, generator=own_generator(name, sample, seed))
 
 
@@ -93,7 +93,7 @@ class Pix2PixPictures:
     def __init__(self, opt: Any, args: Namespace):
         self.args, self.size, self.model = args, opt.data.size, opt.model
         self.input_half = 0 if opt.data.direction == "AtoB" else 1
-        self.dropout = bool(opt.sample.dropout and opt.model.dropout)
+        self.dropout = opt.predict_dropout
         self._check(args)
         self.prepare = partial(edge_picture, **edge_settings(args)) if args.edges else None
         one = "it has neither a latent (model.z) nor dropout in prediction (sample.dropout)"

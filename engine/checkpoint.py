@@ -56,6 +56,9 @@ def load(path: Path, family: str | None = None) -> dict[str, Any]:
         raise Damaged(f"{path}: not a checkpoint of this program; name a file from a run's checkpoints/")
     if content["format"] != FORMAT:
         raise UserError(f"{path}: format {content['format']} is not this program's {FORMAT}; update the program")
+    bad = first_nonfinite(content)
+    if bad:
+        raise Damaged(f"{path}: weight {bad} is not finite; use another checkpoint")
     if family is not None and content["family"] != family:
         raise UserError(
             f"{path}: a checkpoint of family {content['family']}, not {family}; use train_{content['family']}.py"

@@ -27,6 +27,39 @@ def require_writable(folder: Path) -> None:
         raise cannot_write(folder, PermissionError(13, f"no permission to write to {there}"))
 
 
+def take_folder(folder: Path) -> object:
+    """Make the folder, refuse it if another process has it, remove what a kill in mid-write left unfinished.
+
+    The lock lasts as long as the object returned, or the process.
+
+    Raises:
+        UserError: the folder is taken, or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _lock(folder)
+        for part in folder.rglob("*.part"):
+            part.unlink()
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    return lock
+
+
+def _lock(folder: Path) -> object:
+    try:
+        import fcntl
+    except ImportError:  # Windows: open files cannot be replaced there, which shows the clash by itself
+        return None
+    file = (folder / ".lock").open("w")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not inherited by the loader's workers, gone with the process
+    except BlockingIOError:
+        raise UserError(f"{folder}: another process is training here; wait for it, or choose another run.dir") from None
+    except OSError:  # a file system without locks
+        return None
+    return file
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary name to write to, renamed to `path` at the end: a crash or a full disk leaves what stood there.

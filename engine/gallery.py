@@ -16,6 +16,7 @@ from data.images import read_picture
 from engine.files import whole_file
 from engine.logs import contact_sheet
 
+FEW_COLORS = 64  # label maps and edges
 STYLE = """body{font:15px system-ui,sans-serif;margin:24px;background:#fafafa;color:#222}
 main{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,calc(var(--n)*170px + 20px)),1fr));gap:18px}
 figure{margin:0;padding:10px;background:#fff;border-radius:8px;box-shadow:0 1px 4px #0002}
@@ -79,16 +80,12 @@ def _cell(folder: Path, title: str, name: str, cell: np.ndarray | Path | None) -
 
 
 def _thumbnail(array: np.ndarray, side: int = 320) -> str:
-    """The picture in the text of the page, by the shorter of two encodings: lines are sharp as PNG, photos as JPEG."""
+    """The picture in the text of the page: drawings of few colours as PNG, sharp, anything else as JPEG."""
     picture = Image.fromarray(array)
+    kind = "PNG" if picture.getcolors(FEW_COLORS) else "JPEG"
     picture.thumbnail((side, side))
-    encoded = [_encoded(picture, "JPEG", quality=85), _encoded(picture, "PNG", optimize=True)]
-    return min(encoded, key=len)
-
-
-def _encoded(picture: Image.Image, kind: str, **how: object) -> str:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **how)
+    picture.save(buffer, kind, quality=85)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from engine import checkpoint
 from engine.device import autocast, choose_device, keep_freed_memory, note_emulated_bf16
 from engine.errors import UserError
-from engine.files import cannot_write, require_writable, whole_file
+from engine.files import cannot_write, require_writable, take_folder, whole_file
 from engine.logs import Logs
 from options.load import changes, to_dict
 
@@ -64,8 +64,8 @@ class Run:
         """Seed every generator from (run.seed, step), so that a step does not depend on those before it."""
         self.seed_all(int(np.random.SeedSequence((self.opt.seed, self.step)).generate_state(1)[0]))
 
-    def autocast(self) -> contextlib.AbstractContextManager:
-        return autocast(self.device, self.opt.precision)
+    def autocast(self, enabled: bool = True) -> contextlib.AbstractContextManager:
+        return autocast(self.device, self.opt.precision if enabled else "fp32")
 
     def place(self, x: torch.Tensor, last_on_cpu: bool = True) -> torch.Tensor:
         """Pictures [B, C, H, W] on the device, channels last where that is faster: on CUDA, and for bf16 on the CPU.
@@ -104,6 +104,7 @@ class Run:
             parts: what the checkpoints hold, by name: networks, EMAs and optimisers.
         """
         self.options, self.parts, self.steps = opt, parts, opt.run.steps
+        self._lock = take_folder(self.folder)
         self._resume() or self._init_from()
         self._write_options()
         try:
@@ -209,6 +210,7 @@ class Run:
         self.logs.close()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        self._lock = None
 
     # ---- logs
 

@@ -31,7 +31,14 @@ def _gradients(logits: Sequence[Tensor], x: Tensor) -> Iterator[Tensor]:
 
 
 def gradient_penalty(logits: Sequence[Tensor], x: Tensor, target: float = 1.0) -> Tensor:
-    """E[(|| dD(x)/dx ||_2 - target)^2], summed over the discriminators (arXiv:1704.00028, Eq. 3)."""
+    """E[(|| dD(x)/dx ||_2 - target)^2], summed over the discriminators (arXiv:1704.00028, Eq. 3).
+
+    A discriminator's value for a sample is the mean of its map of logits, as it is in the loss.
+
+    Args:
+        logits: one tensor [B, ...] per discriminator, computed from x.
+        x: [B, ...], requiring a gradient; the norm goes over all of a sample, its condition included.
+    """
     norms = (g.square().sum(1).add(1e-12).sqrt() for g in _gradients(logits, x))  # sqrt has no slope at 0
     return sum((norm - target).square().mean() for norm in norms)
 

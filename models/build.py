@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from models.init import initialize
 from models.patch import MultiscaleDiscriminator, PatchDiscriminator, PixelDiscriminator
 from models.pix2pix_resnet import ResnetGenerator
 from models.pix2pix_unet import UNet
@@ -54,11 +53,9 @@ def pix2pix_generator(opt: Any) -> nn.Module:
     m = opt.model
     same = dict(width=m.width, norm=m.norm, dropout=m.dropout, upsample=m.upsample, z=m.z, z_at=m.z_at)
     if m.generator == "resnet":
-        G = ResnetGenerator(m.in_channels, m.out_channels, m.blocks, **same)
-    else:
-        depth = min(opt.data.size).bit_length() - 1  # down to 1x1: 8 halvings of 256
-        G = UNet(m.in_channels, m.out_channels, depth, **same)
-    return initialize(G, m.init, m.init_gain)
+        return ResnetGenerator(m.in_channels, m.out_channels, m.blocks, **same)
+    depth = min(opt.data.size).bit_length() - 1  # down to 1x1: 8 halvings of 256
+    return UNet(m.in_channels, m.out_channels, depth, **same)
 
 
 def pix2pix_discriminator(opt: Any) -> nn.Module:
@@ -66,12 +63,10 @@ def pix2pix_discriminator(opt: Any) -> nn.Module:
     m = opt.model
     channels = m.in_channels + m.out_channels
     if m.discriminator == "pixel":
-        D = PixelDiscriminator(channels, m.d_width, m.d_norm)
-    elif m.num_discriminators == 1:
-        D = PatchDiscriminator(channels, m.d_width, m.d_layers, m.d_norm)
-    else:
-        D = MultiscaleDiscriminator(channels, m.d_width, m.d_layers, m.d_norm, m.num_discriminators)
-    return initialize(D, m.init, m.init_gain)
+        return PixelDiscriminator(channels, m.d_width, m.d_norm)
+    if m.num_discriminators == 1:
+        return PatchDiscriminator(channels, m.d_width, m.d_layers, m.d_norm)
+    return MultiscaleDiscriminator(channels, m.d_width, m.d_layers, m.d_norm, m.num_discriminators)
 
 
 def spade_generator(opt: Any) -> nn.Module:
@@ -93,7 +88,7 @@ def spade_generator(opt: Any) -> nn.Module:
 
 
 def spade_discriminator(opt: Any) -> nn.Module:
-    """D of the spade family: label, picture and colours [B, L + 3 (+ 3), H, W] -> per scale its maps, the logits last."""
+    """D of the spade family: label, picture, colours [B, L + 3 (+ 3), H, W] -> per scale its maps, logits last."""
     m, channels = opt.model, opt.data.label_channels + (6 if opt.data.color else 3)
     if m.discriminator == "multiscale":
         return MultiscaleDiscriminator(channels, m.d_width, m.d_layers, m.norm, m.num_discriminators, m.conv_norm)

@@ -201,7 +201,8 @@ def up_conv(cin: int, cout: int, kind: str = "deconv", kernel: int = 4, bias: bo
 def with_latent(x: Tensor, z: Tensor) -> Tensor:
     """x [B,C,H,W] with z [B,Z] as Z constant maps beside: [B,C+Z,H,W]."""
     maps = z.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
-    return torch.cat((x, maps), 1)
+    last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.cat((x, maps.contiguous(memory_format=torch.channels_last) if last else maps), 1)
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:

@@ -37,7 +37,10 @@ class PatchDiscriminator(nn.Module):
 
 
 class PixelDiscriminator(nn.Module):
-    """The 1x1 variant (arXiv:1611.07004, sec. 6.1.2, "1 x 1 PixelGAN"): every pixel is judged alone."""
+    """The 1x1 variant (arXiv:1611.07004, sec. 6.1.2): every pixel is judged alone.
+
+    As in the authors' program the last convolution, too, has a bias only without batch norm.
+    """
 
     def __init__(self, in_channels: int, width: int = 64, norm: str = "batch"):
         super().__init__()

@@ -20,7 +20,7 @@ class Pix2PixDataOptions(DataOptions):
         choice("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"),
         "resize_and_crop: to data.load_size, then a random window; crop: a random window at native scale; scale_width: "
         "to data.size's width, middle; scale_width_and_crop: to data.load_size wide, then a random window; none: no "
-        "chance, scaled to cover data.size, middle",
+        "chance, scaled to cover data.size, middle; where a picture does not fill the window its border is repeated",
     )
     load_size: int | None = option(
         None, optional(integer(16, 16384)), "side before the random window; none: 286/256 of data.size"
@@ -79,6 +79,11 @@ class Pix2PixLossOptions:
     gp: float = option(10.0, number(0), "wgan-gp: weight of the gradient penalty")
     gp_target: float = option(1.0, number(0), "wgan-gp: the gradient norm that it asks for")
 
+    @property
+    def gan_mode(self) -> str:
+        """The mode of losses/gan.py."""
+        return self.gan.removesuffix("-gp")
+
 
 @dataclass(frozen=True)
 class Pix2PixOptimOptions:
@@ -127,6 +132,11 @@ class Pix2PixOptions:
             )
         if self.run.keep_best is not None and self.run.keep_best[0] != "val_l1":
             raise ValueError(f"run.keep_best={','.join(self.run.keep_best)}: there is no such metric; use val_l1,min")
+
+    @property
+    def predict_dropout(self) -> bool:
+        """Whether prediction draws dropout masks."""
+        return bool(self.sample.dropout and self.model.dropout)
 
     @property
     def network_keys(self) -> tuple[str, ...]:

@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -149,6 +148,8 @@ def reference_pix2pix(checkout: str, steps: int) -> list[float]:
 
 
 def peak_mb() -> float:
+    import resource  # not on Windows
+
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 

@@ -47,7 +47,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=256, help="side of the square pictures (default 256)")
     add_arguments(parser)
     parser.add_argument(
-        "--pad", choices=PADS, default="replicate", help="around the picture: its edges repeated (default), or white"
+        "--pad",
+        choices=PADS,
+        default="replicate",
+        help="around the picture: its border repeated (default, as predict.py --fit pad does), or white",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--pairs", action="store_true", help="write picture|edges side by side (the default)")
@@ -67,7 +70,8 @@ def next_command(args: argparse.Namespace) -> str:
     output = args.output.as_posix()
     if args.edges_only:
         return f"python predict.py --weights RUN --input {shlex.quote(output)} --output PICTURES"
-    return f"python train_pix2pix.py options/pix2pix_chimera.yaml {shlex.quote(f'data.root={output}')}"
+    size = "" if args.size == 256 else f" data.size={args.size}"
+    return f"python train_pix2pix.py options/pix2pix_chimera.yaml {shlex.quote(f'data.root={output}')}{size}"
 
 
 if __name__ == "__main__":

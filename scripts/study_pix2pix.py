@@ -26,14 +26,14 @@ import torch
 from PIL import Image, ImageDraw
 
 from data.pix2pix import pix2pix_data
-from data.pix2pix_io import to_input, translate
-from engine import checkpoint
+from data.pix2pix_io import to_input
 from engine.errors import UserError, door
 from engine.logs import contact_sheet
-from models import build
 from models.layers import predicting
-from options.load import from_dict, load
+from options.load import load
 from options.pix2pix import DEFAULT_FILE, Pix2PixOptions
+from predict import load_network
+from train_pix2pix import pictures_of
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = {
@@ -74,21 +74,15 @@ def run_all(commands: list[list[str]], jobs: int) -> None:
         list(pool.map(one, commands))
 
 
-@torch.no_grad()
 def measure(folder: Path) -> dict[str, float]:
     """Of a finished run: L1 to the target, and the mean L1 between pictures of one input for different z."""
-    content = checkpoint.load(checkpoint.find(str(folder)), "pix2pix")
-    opt = from_dict(Pix2PixOptions, content["options"], str(folder))
-    G = build.pix2pix_generator(opt)
-    checkpoint.load_network(G, content["G_ema"], folder)
+    G, opt, _ = load_network(str(folder), torch.device("cpu"))
     _, val = pix2pix_data(opt)
     samples = LATENTS if opt.model.z else 1
     distances, apart = [], []
-    with predicting(G, opt.sample.norm_stats, opt.sample.dropout) as G_mean:
+    with predicting(G, opt.sample.norm_stats, opt.predict_dropout) as G_mean:
         for name, x, y in val.first(50):
-            inside = to_input(x[None], opt.model.in_channels)
-            fakes = translate(G_mean, inside, [name], samples, nz=opt.model.z, dropout=opt.sample.dropout)[0]
-            fakes = fakes.split(opt.model.out_channels)
+            fakes = pictures_of(G_mean, opt, x, name, samples).split(opt.model.out_channels)
             distances.append(float((fakes[0] - to_input(y[None], opt.model.out_channels)[0]).abs().mean()))
             apart += [float((a - b).abs().mean()) for a, b in combinations(fakes, 2)]
     return {"l1": float(np.mean(distances)), "apart": float(np.mean(apart)) if apart else float("nan")}
@@ -132,6 +126,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8000, help="steps of every training (default 8000)")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at once (default 2)")
     args = parser.parse_args()
+    if args.steps < 4 or args.steps % 4:
+        parser.error(f"--steps {args.steps}: expected a multiple of 4, for pictures at a quarter and half of them")
     sets = {"drawn": "drawn"} | ({"real": str(args.real)} if args.real else {})
     commands = [
         command(folder_of(args.output, data, method), method, root, args.steps)

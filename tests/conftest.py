@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from data.edges import make_pair
 from data.palette import ANIME, encode_label
-from data.sample import make_drawn_set
+from data.sample import draw, make_drawn_set
+from options import pix2pix
 from options.load import load
 from options.seg import DEFAULT_FILE, SegOptions
 
@@ -48,6 +50,37 @@ def tiny(drawn, tmp_path):
 
 def tiny_words(drawn: Path, folder: Path, *words: str) -> list[str]:
     return [*TINY, f"data.root={drawn}", f"data.unlabeled={drawn / 'unlabeled'}", f"run.dir={folder}", *words]
+
+
+TINY_PIX2PIX = """
+    run.device=cpu run.steps=6 run.log_every=1 run.sample_every=0 run.save_every=2 run.eval_every=0
+    data.size=64 data.batch=2 data.workers=0 model.width=4 model.d_width=4 ema.half_life=20
+""".split()  # noqa: SIM905
+
+
+@pytest.fixture(scope="session")
+def edge_pairs(tmp_path_factory) -> Path:
+    """5 training and 2 validation pairs picture|edges at 64x64."""
+    folder = tmp_path_factory.mktemp("pairs")
+    for part, numbers in (("train", range(5)), ("val", range(5, 7))):
+        (folder / part).mkdir()
+        for i in numbers:
+            Image.fromarray(make_pair(draw(i, 64).picture, 64)).save(folder / part / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def tiny_pix2pix(edge_pairs, tmp_path):
+    """Options of a tiny_pix2pix run: tiny_pix2pix("NAME", "key=value", ...); its folder is tmp_path/NAME."""
+
+    def make(name: str, *words: str) -> pix2pix.Pix2PixOptions:
+        return load(
+            pix2pix.Pix2PixOptions,
+            [*TINY_PIX2PIX, f"data.root={edge_pairs}", f"run.dir={tmp_path / name}", *words],
+            pix2pix.DEFAULT_FILE,
+        )
+
+    return make
 
 
 @pytest.fixture

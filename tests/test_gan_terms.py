@@ -71,11 +71,14 @@ def test_penalty_at_a_flat_critic_is_finite():
 
 
 def test_interpolates_lie_between_with_one_share_per_sample():
-    real, fake = torch.randn(6, 3, 5, 5), torch.randn(6, 3, 5, 5)
+    torch.manual_seed(0)
+    real, fake = torch.randn(100, 3, 5, 5), torch.randn(100, 3, 5, 5)
     x = interpolate(real, fake)
     share = ((x - fake) / (real - fake)).flatten(1)
-    assert x.requires_grad and share.std(1).max() < 1e-3
-    assert (share.mean(1) > 0).all() and (share.mean(1) < 1).all() and share.mean(1).std() > 0.05
+    assert x.requires_grad and share.std(1).max() < 1e-2
+    share = share.mean(1)
+    assert share.min() > 0 and share.max() < 1 and share.min() < 0.1 and share.max() > 0.9
+    assert share.std().item() == pytest.approx(12**-0.5, abs=0.05), "uniform"
 
 
 def test_feature_matching_sums_the_layers_means():

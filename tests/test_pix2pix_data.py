@@ -171,6 +171,15 @@ def test_an_odd_side_by_side_picture_is_named(tmp_path):
         pix2pix_data(options(f"data.root={folder}"))
 
 
+def test_single_pictures_are_no_pairs(tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "photo.png")
+    with pytest.raises(UserError, match=r"photo.png: 32x32 pixels, too narrow for a pair.*preprocess_edges.py"):
+        pix2pix_data(options(f"data.root={tmp_path}", "data.val_share=0"))
+    (tmp_path / "trainA").mkdir()
+    with pytest.raises(UserError, match="holds trainA/; pairs are A/ and B/"):
+        pix2pix_data(options(f"data.root={tmp_path}"))
+
+
 def test_folders_with_different_names_are_named(tmp_path):
     for half, name in (("A", "x"), ("B", "y")):
         (tmp_path / half).mkdir()

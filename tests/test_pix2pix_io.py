@@ -106,7 +106,7 @@ def pictures(*words: str, direction: str = "AtoB", z: int = 0, dropout: float = 
     opt = SimpleNamespace(
         data=SimpleNamespace(size=size, direction=direction),
         model=SimpleNamespace(z=z, dropout=dropout, in_channels=3, out_channels=3),
-        sample=SimpleNamespace(dropout=True),
+        predict_dropout=dropout > 0,
     )
     args = parser.parse_args([word for word in words if not word.startswith("layout=")])
     for word in words:

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from models import build
 from models.init import KINDS, initialize
-from models.layers import up_conv
+from models.layers import up_conv, with_latent
 from models.patch import MultiscaleDiscriminator, PatchDiscriminator, PixelDiscriminator
 from models.pix2pix_resnet import ResnetGenerator
 from models.pix2pix_unet import UNet
@@ -125,6 +126,75 @@ def test_resize_convolution_is_even_where_a_deconvolution_is_not():
             nn.init.ones_(p)
         inside = layer(torch.ones(1, 1, 8, 8))[..., 4:-4, 4:-4]
         assert (inside.std() < 1e-6) == even
+
+
+# ---- against forwards written out
+
+
+def normed(x):
+    """Instance norm without affine parameters."""
+    mean = x.mean((2, 3), keepdim=True)
+    return (x - mean) / ((x - mean).square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
+
+
+def lrelu(x):
+    return torch.where(x > 0, x, 0.2 * x)
+
+
+def test_unet_is_the_published_one():
+    """x -> C64-C128-C256-...: leaky relu before each convolution but the first, norm after all but first and last."""
+    G = UNet(depth=5, width=3, norm="instance", dropout=0, z=2, z_at="all").double()
+    x, z = torch.randn(2, 3, 64, 64, dtype=torch.float64), torch.randn(2, 2, dtype=torch.float64)
+    plane = lambda h: z[:, :, None, None].expand(-1, -1, *h.shape[2:])  # noqa: E731
+    down = [F.conv2d(torch.cat((x, plane(x)), 1), G.downs[0].weight, G.downs[0].bias, 2, 1)]
+    for conv in G.downs[1:]:
+        h = F.conv2d(lrelu(torch.cat((down[-1], plane(down[-1])), 1)), conv.weight, conv.bias, 2, 1)
+        down.append(h if conv is G.downs[-1] else normed(h))
+    h = down.pop()
+    for up in G.ups:
+        h = normed(F.conv_transpose2d(h.clamp(min=0), up.weight, up.bias, 2, 1))
+        h = torch.cat((down.pop(), h), 1)
+    last = G.to_picture
+    h = F.conv_transpose2d(h.clamp(min=0), last.weight, last.bias, 2, 1).tanh()
+    torch.testing.assert_close(G(x, z), h)
+
+
+def reflected(x, conv, stride=1):
+    pad = conv.kernel_size[0] // 2
+    return F.conv2d(F.pad(x, [pad] * 4, mode="reflect"), conv.weight, conv.bias, stride)
+
+
+def test_resnet_is_the_published_one():
+    G = ResnetGenerator(blocks=2, width=3, norm="instance", dropout=0).double()
+    x = torch.randn(2, 3, 16, 20, dtype=torch.float64)
+    h = normed(reflected(x, G.downs[0])).relu()
+    for conv in G.downs[1:]:
+        h = normed(F.conv2d(h, conv.weight, conv.bias, 2, 1)).relu()
+    for block in G.blocks:
+        h = h + normed(reflected(normed(reflected(h, block.conv1)).relu(), block.conv2))
+    for up in G.ups:
+        h = normed(F.conv_transpose2d(h, up.weight, up.bias, 2, 1, 1)).relu()
+    torch.testing.assert_close(G(x), reflected(h, G.to_picture).tanh())
+
+
+def test_discriminators_are_the_published_ones():
+    D = MultiscaleDiscriminator(4, 6, norm="instance").double()
+    x = torch.randn(2, 4, 64, 64, dtype=torch.float64)
+    # the halving: each value the mean of its 3x3 neighbourhood, the border not counted
+    count = F.conv2d(torch.ones(1, 1, 64, 64, dtype=torch.float64), torch.ones(1, 1, 3, 3).double(), None, 2, 1)
+    small = F.conv2d(x, torch.ones(4, 1, 3, 3).double(), None, 2, 1, groups=4) / count
+    for scale, h, maps in zip(D.scales, (x, small), D(x), strict=True):
+        for i, conv in enumerate(scale.convs):
+            h = F.conv2d(h, conv.weight, conv.bias, 1 if i == 3 else 2, 1)
+            h = lrelu(normed(h) if i else h)
+            torch.testing.assert_close(maps[i], h)
+        torch.testing.assert_close(maps[-1], F.conv2d(h, scale.to_logit.weight, scale.to_logit.bias, 1, 1))
+
+
+def test_a_latent_keeps_the_memory_format():
+    x = torch.randn(2, 3, 8, 8)
+    last = with_latent(x.contiguous(memory_format=torch.channels_last), torch.randn(2, 5))
+    assert last.is_contiguous(memory_format=torch.channels_last) and with_latent(x, torch.randn(2, 5)).is_contiguous()
 
 
 # ---- initial weights

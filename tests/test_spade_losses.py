@@ -155,7 +155,7 @@ def test_diversity_is_the_originals_inside_the_mask():
     """The original divides by all the picture's pixels, we by the mask's."""
     y1, y2, label = tensor("div_g_x"), tensor("div_sample_y"), tensor("div_label")
     mask = label[:, 3]
-    loss = diversity(y1, y2, [tensor("div_z")], [tensor("div_sample_z")], mask)
+    loss = diversity(y1, y2, [tensor("div_z")], [tensor("div_sample_z")], mask, 1e-5)
     ratio = (1 / loss - 1e-5) * mask.mean()
     close(ratio, ARRAYS["div_ratio"])
     close(1 / (ratio + 1e-5), ARRAYS["div_loss"])
@@ -163,9 +163,9 @@ def test_diversity_is_the_originals_inside_the_mask():
 
 def test_diversity_over_everything_is_mode_seeking():
     y1, y2, z1, z2 = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4), torch.randn(2, 8), torch.randn(2, 8)
-    close(diversity(y1, y2, [z1], [z2], torch.ones(2, 4, 4)), mode_seeking(y1, y2, z1, z2))
+    close(diversity(y1, y2, [z1], [z2], torch.ones(2, 4, 4), 1e-5), mode_seeking(y1, y2, z1, z2))
     parts = [z.view(2, 2, 4).split((1, 3), 2) for z in (z1, z2)]  # of unequal size: all values count alike
-    close(diversity(y1, y2, *parts, torch.ones(2, 4, 4)), mode_seeking(y1, y2, z1, z2))
+    close(diversity(y1, y2, *parts, torch.ones(2, 4, 4), 1e-5), mode_seeking(y1, y2, z1, z2))
 
 
 def test_diversity_sees_the_mask_alone():
@@ -173,7 +173,7 @@ def test_diversity_sees_the_mask_alone():
     mask = torch.zeros(2, 4, 4)
     mask[0, 1:3, 1:3] = 1  # the second sample lacks the class
     y2 = torch.where(mask[:, None] > 0, 0.5, 100.0).expand_as(y1)
-    loss = diversity(y1, y2, [torch.zeros(2, 1, 2, 2)], [torch.full((2, 1, 2, 2), 2.0)], mask)
+    loss = diversity(y1, y2, [torch.zeros(2, 1, 2, 2)], [torch.full((2, 1, 2, 2), 2.0)], mask, 1e-5)
     assert loss.item() == pytest.approx(1 / (0.5 / 2 + 1e-5), rel=1e-6)
     loss.backward()
     assert ((y1.grad != 0) == (mask[:, None] != 0)).all()
@@ -182,8 +182,8 @@ def test_diversity_sees_the_mask_alone():
 def test_diversity_without_the_class_or_a_difference():
     y, z = torch.rand(1, 3, 4, 4, requires_grad=True), [torch.zeros(1, 1, 4, 4)]
     other = [torch.ones(1, 1, 4, 4)]
-    nothing = diversity(y, y.detach() + 1, z, other, torch.zeros(1, 4, 4))
-    same = diversity(y, y.detach(), z, other, torch.ones(1, 4, 4))
+    nothing = diversity(y, y.detach() + 1, z, other, torch.zeros(1, 4, 4), 1e-5)
+    same = diversity(y, y.detach(), z, other, torch.ones(1, 4, 4), 1e-5)
     (nothing + same).backward()
     assert nothing == 0 and same.item() == pytest.approx(1e5, rel=1e-5), "equal pictures: bounded by eps"
     assert not y.grad.any()

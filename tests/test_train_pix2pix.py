@@ -1,71 +1,24 @@
-"""train_pix2pix.py: exact resume, overfitting, grids equal to predictions, the order of the steps, options."""
+"""train_pix2pix.py: exact resume, learning, grids equal to predictions."""
 
-import copy
-import json
 import math
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from pairwise import all_pairs, cover, pairs_of, sample
+from conftest import TINY_PIX2PIX
 from PIL import Image
+from runs import final, log, same_training
 
 import predict
-import train_pix2pix
-from data.sample import draw
 from engine import checkpoint
 from engine.errors import UserError
-from losses.gan import fake_loss, generator_loss, real_loss
-from models import build
-from options.load import load
-from options.pix2pix import DEFAULT_FILE, Pix2PixOptions
-from train_pix2pix import discriminator_terms, generator_terms, main, train
+from train_pix2pix import train
 
-TINY = """
-    run.device=cpu run.steps=6 run.log_every=1 run.sample_every=0 run.save_every=2 run.eval_every=0
-    data.size=64 data.batch=2 data.workers=0 model.width=4 model.d_width=4 ema.half_life=20
-""".split()  # noqa: SIM905
-
-
-@pytest.fixture(scope="session")
-def pairs(tmp_path_factory) -> Path:
-    """5 training and 2 validation pairs picture|edges at 64x64."""
-    from data.edges import make_pair
-
-    folder = tmp_path_factory.mktemp("pairs")
-    for part, numbers in (("train", range(5)), ("val", range(5, 7))):
-        (folder / part).mkdir()
-        for i in numbers:
-            Image.fromarray(make_pair(draw(i, 64).picture, 64)).save(folder / part / f"{i}.png")
-    return folder
-
-
-@pytest.fixture
-def tiny(pairs, tmp_path):
-    """Options of a tiny run: tiny("NAME", "key=value", ...); its folder is tmp_path/NAME."""
-
-    def make(name: str, *words: str) -> Pix2PixOptions:
-        return load(Pix2PixOptions, [*TINY, f"data.root={pairs}", f"run.dir={tmp_path / name}", *words], DEFAULT_FILE)
-
-    return make
-
-
-def final(folder: Path) -> dict:
-    return checkpoint.load(checkpoint.steps(folder)[-1], "pix2pix")
-
-
-def log(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "log.jsonl").open()]
-
-
-def equal(a, b) -> bool:
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(equal, a, b))
-    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+ROOT = Path(__file__).parents[1]
 
 
 # ---- exact resume
@@ -79,31 +32,66 @@ def equal(a, b) -> bool:
         ["loss.gan=wgan-gp", "model.d_norm=instance", "optim.d_steps=2", "data.preprocess=crop"],
     ],
 )
-def test_a_run_stopped_and_resumed_equals_one_that_never_stopped(tiny, tmp_path, words):
+def test_a_run_stopped_and_resumed_equals_one_that_never_stopped(tiny_pix2pix, tmp_path, words):
     words = [*words, "run.eval_every=2", "run.keep_best=val_l1,min", "run.sample_every=3"]
-    train(tiny("whole", *words))
+    train(tiny_pix2pix("whole", *words))
     half = tmp_path / "whole" / "checkpoints" / "step_00000004.pt"
     (tmp_path / "cut" / "checkpoints").mkdir(parents=True)
     (tmp_path / "cut" / "checkpoints" / half.name).write_bytes(half.read_bytes())
-    train(tiny("cut", *words, "data.workers=2"))
-    whole, cut = final(tmp_path / "whole"), final(tmp_path / "cut")
-    assert all(equal(whole[key], cut[key]) for key in ("step", "best", "G", "D", "G_ema", "G_opt", "D_opt"))
+    train(tiny_pix2pix("cut", *words, "data.workers=2"))
+    assert same_training(final(tmp_path / "whole"), final(tmp_path / "cut"))
     assert [line["step"] for line in log(tmp_path / "whole") if "val_l1" in line] == [2, 4, 6]
     samples = sorted(path.name for path in (tmp_path / "whole" / "samples").iterdir())
     assert samples == ["index.html", "real.png", "step_00000003.png", "step_00000006.png"]
 
 
-def test_another_network_is_refused_on_resume(tiny):
-    train(tiny("run", "run.steps=2"))
+def test_another_network_is_refused_on_resume(tiny_pix2pix):
+    train(tiny_pix2pix("run", "run.steps=2"))
     for word in ("data.size=128", "data.direction=AtoB", "model.norm=instance"):
         with pytest.raises(UserError, match=f"{word.split('=')[0]} was .* another network"):
-            train(tiny("run", "run.steps=2", word))
+            train(tiny_pix2pix("run", "run.steps=2", word))
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(tiny_pix2pix, edge_pairs, tmp_path):
+    words = [
+        *TINY_PIX2PIX,
+        f"data.root={edge_pairs}",
+        f"run.dir={tmp_path / 'run'}",
+        "run.steps=100000",
+        "run.save_every=100000",
+    ]
+    process = subprocess.Popen([sys.executable, ROOT / "train_pix2pix.py", *words], stdout=subprocess.DEVNULL)
+    log_file, deadline = tmp_path / "run" / "log.jsonl", time.monotonic() + 120
+    while not log_file.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    try:
+        with pytest.raises(UserError, match="another process is training here"):
+            train(tiny_pix2pix("run"))
+    finally:
+        process.kill()
+        process.wait()
+    (tmp_path / "run" / "checkpoints").mkdir(exist_ok=True)
+    (tmp_path / "run" / "checkpoints" / "step_00000003.pt.part").write_bytes(b"cut")
+    train(tiny_pix2pix("run"))
+    assert not list((tmp_path / "run").rglob("*.part"))
+
+
+def test_a_checkpoint_with_a_nan_is_passed_over(tiny_pix2pix, tmp_path, capsys):
+    train(tiny_pix2pix("run", "run.steps=4"))
+    newest = checkpoint.steps(tmp_path / "run")[-1]
+    content = torch.load(newest, weights_only=True)
+    next(iter(content["G_ema"].values())).view(-1)[0] = math.nan
+    checkpoint.save(newest, content)
+    with pytest.raises(UserError, match="weight G_ema.* is not finite"):
+        predict.load_network(str(tmp_path / "run"), torch.device("cpu"))
+    train(tiny_pix2pix("run"))
+    assert "resumed" in capsys.readouterr().out and final(tmp_path / "run")["step"] == 6
 
 
 # ---- learning
 
 
-def test_it_overfits_one_pair(tiny, tmp_path):
+def test_it_overfits_one_pair(tiny_pix2pix, tmp_path):
     words = "data.limit=1 data.batch=1 data.preprocess=none data.augment=none model.width=16 model.d_width=8".split()  # noqa: SIM905
     words += [
         "model.dropout=0",
@@ -113,7 +101,7 @@ def test_it_overfits_one_pair(tiny, tmp_path):
         "ema.half_life=0",
         "model.norm=instance",
     ]
-    train(tiny("run", *words, "run.save_every=250"))
+    train(tiny_pix2pix("run", *words, "run.save_every=250"))
     assert log(tmp_path / "run")[-1]["l1"] < 0.05 < log(tmp_path / "run")[0]["l1"]
 
 
@@ -131,176 +119,19 @@ def cells(sheet: np.ndarray, size: int = 64, gap: int = 2) -> list[list[np.ndarr
         ["sample.norm_stats=batch", "model.z=4", "model.z_at=all", "ema.half_life=0"],
     ],
 )
-def test_pictures_of_training_equal_predicted_ones(tiny, pairs, tmp_path, monkeypatch, words):
-    train(tiny("run", *words, "run.sample_every=6"))
+def test_pictures_of_training_equal_predicted_ones(tiny_pix2pix, edge_pairs, tmp_path, monkeypatch, words):
+    train(tiny_pix2pix("run", *words, "run.sample_every=6"))
     grid = cells(np.asarray(Image.open(tmp_path / "run" / "samples" / "step_00000006.png")))
     samples = 3 if "model.z=4" in words else 1
     more = ["--samples", str(samples)] if samples > 1 else []
     for part, rows in (("train", grid[:2]), ("val", grid[2:])):
         output = tmp_path / part
-        argv = f"predict.py --device cpu --weights {tmp_path / 'run'} --input {pairs / part} --output {output}".split()
-        monkeypatch.setattr(sys, "argv", [*argv, *more])
+        words = ["--device", "cpu", "--weights", tmp_path / "run", "--input", edge_pairs / part, "--output", output]
+        monkeypatch.setattr(sys, "argv", ["predict.py", *map(str, words), *more])
         predict.main()
-        for row, source in zip(rows, sorted((pairs / part).iterdir())[:2], strict=True):
+        for row, source in zip(rows, sorted((edge_pairs / part).iterdir())[:2], strict=True):
             whole = np.asarray(Image.open(source))
             assert np.array_equal(row[0], whole[:, 64:]) and np.array_equal(row[-1], whole[:, :64])
             for k in range(samples):
                 ending = "" if k == 0 else f"_{k + 1}"
                 assert np.array_equal(row[1 + k], np.asarray(Image.open(output / f"{source.stem}{ending}.png")))
-
-
-# ---- the steps
-
-
-def networks(*words):
-    torch.manual_seed(0)
-    opt = load(Pix2PixOptions, [*TINY, *words], DEFAULT_FILE)
-    return opt, build.pix2pix_generator(opt), build.pix2pix_discriminator(opt)
-
-
-def test_terms_of_two_fakes_are_msgans():
-    opt, G, D = networks(
-        "model.z=3", "model.num_discriminators=2", "model.norm=instance", "model.d_norm=instance", "loss.mode_seeking=1"
-    )
-    x, y, z = torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64), torch.randn(4, 3)
-    fake = G(torch.cat((x, x)), z)
-    first, second = fake.chunk(2)
-    terms = discriminator_terms(D, x, y, fake, opt.loss)
-    d_fake = [sum(fake_loss("lsgan", m[-1]) for m in D(torch.cat((x, f), 1))) for f in (first, second)]
-    d_real = sum(real_loss("lsgan", m[-1]) for m in D(torch.cat((x, y), 1)))
-    torch.testing.assert_close(2 * (terms["D_real"] + terms["D_fake"]), 2 * d_real + d_fake[0] + d_fake[1])
-    terms = generator_terms(D, x, y, fake, z, opt.loss)
-    adv = [sum(generator_loss("lsgan", m[-1]) for m in D(torch.cat((x, f), 1))) for f in (first, second)]
-    torch.testing.assert_close(2 * terms["adv"], adv[0] + adv[1])
-    torch.testing.assert_close(terms["l1"], (first - y).abs().mean())
-    ratio = (first - second).abs().mean() / (z[:2] - z[2:]).abs().mean()
-    torch.testing.assert_close(terms["mode_seeking"], 1 / (ratio + 1e-5))
-
-
-def test_without_adversarial_terms_d_does_not_learn(tiny, tmp_path):
-    opt = tiny("run", "loss.adv=0", "run.steps=2")
-    train(opt)
-    terms = [line.keys() for line in log(tmp_path / "run")]
-    assert all("adv" not in keys and "D_real" not in keys for keys in terms)
-    assert final(tmp_path / "run")["D_opt"]["state"] == {}
-
-
-@pytest.mark.parametrize("g_first", [False, True])
-def test_one_step_in_either_order_is_the_textbooks(tiny, tmp_path, monkeypatch, g_first):
-    """Float64, against a plain loop: fakes from the old G; D's step before G's, or from the same weights."""
-    opt = tiny(
-        "run",
-        f"optim.g_first={str(g_first).lower()}",
-        "run.steps=1",
-        "model.dropout=0",
-        "loss.feature_matching=2",
-        "ema.half_life=0",
-    )
-    G, D = build.pix2pix_generator(opt).double(), build.pix2pix_discriminator(opt).double()
-    G2, D2 = copy.deepcopy(G), copy.deepcopy(D)
-    seen = []
-    monkeypatch.setattr(build, "pix2pix_generator", lambda _: G)
-    monkeypatch.setattr(build, "pix2pix_discriminator", lambda _: D)
-    monkeypatch.setattr(train_pix2pix, "to_input", lambda u, _: seen.append(u.double() / 127.5 - 1) or seen[-1])
-    train(opt)
-    x, y = seen[:2]
-    G_opt, D_opt = (torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999)) for n in (G2, D2))
-    fake = G2(x)
-
-    def d_step():
-        loss = sum((m[-1].float() - 1).square().mean() for m in D2(torch.cat((x, y), 1)))
-        loss = loss + sum(m[-1].float().square().mean() for m in D2(torch.cat((x, fake.detach()), 1)))
-        D_opt.zero_grad()
-        (0.5 * loss).backward()
-
-    d_step()
-    if not g_first:
-        D_opt.step()
-    keep = [p.grad.clone() for p in D2.parameters()]
-    fakes, reals = D2(torch.cat((x, fake), 1)), D2(torch.cat((x, y), 1))
-    matching = sum(
-        (f.float() - r.float().detach()).abs().mean() for f, r in zip(fakes[0][:-1], reals[0][:-1], strict=True)
-    )
-    loss = 100 * (fake - y).abs().mean() + sum((m[-1].float() - 1).square().mean() for m in fakes) + 2 * matching
-    loss.backward()
-    G_opt.step()
-    if g_first:
-        for p, grad in zip(D2.parameters(), keep, strict=True):
-            p.grad = grad
-        D_opt.step()
-    for ours, theirs in ((G, G2), (D, D2)):
-        for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
-            assert (p - q).abs().max() < 1e-6
-
-
-# ---- options, by pairwise cover
-
-FACTORS = {
-    "loss.gan": ["bce", "lsgan", "hinge", "wgan-gp"],
-    "model.generator": ["unet", "resnet"],
-    "model.norm": ["batch", "instance", "none"],
-    "model.upsample": ["deconv", "bilinear", "nearest"],
-    "z": ["none", "input", "all"],
-    "data.batch": [1, 4],
-    "data.size": [64, 256],
-    "run.precision": ["fp32", "bf16"],
-}
-CASES = cover(list(FACTORS.values()))
-
-
-def test_the_cases_cover_every_pair_of_values():
-    assert len(CASES) <= 24
-    assert set().union(*map(pairs_of, CASES)) == all_pairs(list(FACTORS.values()))
-
-
-def train_case(tiny, folder: Path, case: tuple) -> None:
-    chosen = dict(zip(FACTORS, case, strict=True))
-    z = chosen.pop("z")
-    words = [f"{key}={value}" for key, value in chosen.items()]
-    d_norm = "instance" if chosen["loss.gan"] == "wgan-gp" and chosen["model.norm"] == "batch" else chosen["model.norm"]
-    words += [f"model.d_norm={d_norm}", "model.blocks=1", "run.steps=3", "run.eval_every=3", "run.sample_every=3"]
-    if z != "none":
-        words += ["model.z=4", f"model.z_at={z}", "loss.mode_seeking=1"]
-    train(tiny("run", *words))
-    values = [v for line in log(folder / "run") for v in line.values()]
-    assert final(folder / "run")["step"] == 3 and values and all(math.isfinite(v) for v in values)
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
-def test_combinations_of_options_train(tiny, tmp_path, case):
-    train_case(tiny, tmp_path, case)
-
-
-@pytest.mark.more
-@pytest.mark.parametrize("case", sample(list(FACTORS.values()), 120), ids=lambda case: "-".join(map(str, case)))
-def test_many_combinations_of_options_train(tiny, tmp_path, case):
-    train_case(tiny, tmp_path, case)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "model.discriminator=pixel loss.feature_matching=10 model.in_channels=1",
-        "model.num_discriminators=3 model.d_layers=2 loss.feature_matching=10 model.out_channels=1",
-        "model.generator=resnet model.blocks=2 data.size=[20,32] model.d_layers=2 data.preprocess=scale_width",
-        "model.init=orthogonal sample.dropout=true data.size=[64,128] data.preprocess=scale_width_and_crop",
-        "model.init=xavier data.load_size=80 optim.decay_start=1 sample.norm_stats=running data.val_share=0",
-    ],
-)
-def test_further_options_train(tiny, tmp_path, words):
-    train(tiny("run", "run.steps=2", "run.eval_every=2", "run.sample_every=2", *words.split()))
-    assert final(tmp_path / "run")["step"] == 2
-
-
-def test_epochs_count_the_pictures_that_d_takes(tiny, capsys, tmp_path):
-    train(tiny("run", "run.epochs=4", "optim.d_steps=2"))  # 4 passes over 5 pictures, 2 x 2 in a step
-    assert final(tmp_path / "run")["step"] == 5 and "run.epochs=4: 5 steps" in capsys.readouterr().out
-
-
-def test_dry_run_prints_sizes_and_touches_nothing(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["train_pix2pix.py", "--dry-run"])
-    main()
-    out = capsys.readouterr().out
-    assert "G: 54.414 M parameters" in out and "D: 2.769 M parameters" in out
-    assert not list(tmp_path.iterdir())

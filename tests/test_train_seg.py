@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import tiny_words
 from PIL import Image
+from runs import final, same_training
 from torch import nn
 
 from engine import checkpoint
@@ -24,22 +25,6 @@ from options.seg import DEFAULT_FILE, SegOptions
 from train_seg import labeled_losses, main, train
 
 ROOT = Path(__file__).parents[1]
-
-
-def final(folder: Path) -> dict:
-    return checkpoint.load(checkpoint.steps(folder)[-1], "seg")
-
-
-def equal(a, b) -> bool:
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(equal, a, b))
-    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
-
-
-def same_training(a: dict, b: dict) -> bool:
-    return all(equal(a[key], b[key]) for key in ("step", "best", "G", "D", "G_ema", "G_opt", "D_opt"))
 
 
 # ---- exact resume
