@@ -3,8 +3,8 @@ with the mapping networks and the hair-colour map of SPADE-pix2pix-for-Anime.
 
     python train_spade.py [options/FILE.yaml] [key=value ...]
 
-The same command resumes a stopped run. G paints a label map m, with colours c in the hair, as a picture; x is the true
-one; D judges label, picture and colours together, patch by patch.
+The same command resumes a stopped run. G paints a label map m, with colours c in the hair; x is the true picture; D
+judges label, picture and colours together, patch by patch.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from data.loader import batches, in_order
 from data.palette import Palette, colorize
 from data.picture_io import to_picture
-from data.spade import SpadePictures, masked_color, one_hot_label, spade_data
+from data.spade import SpadePictures, network_inputs, spade_data
 from data.spade_io import paint
 from engine.ema import EMA
 from engine.errors import door
@@ -29,20 +29,13 @@ from losses.penalty import r1, squared_sum
 from losses.perceptual import Perceptual
 from models import build
 from models.layers import predicting
+from models.spade_encoder import draw_style
+from models.spade_generator import paint_twice
 from options.common import with_steps
 from options.load import command_line
-from options.spade import DEFAULT_FILE, SpadeDataOptions, SpadeLossOptions, SpadeOptions
+from options.spade import DEFAULT_FILE, SpadeLossOptions, SpadeOptions
 
-PENALTIES = {"r1": r1, "squared_sum": squared_sum}
 Batch = tuple[Tensor, Tensor, Tensor | None]  # m [B, L, H, W], x [B, 3, H, W] in [-1, 1], c [B, 3, H, W] in [0, 1]
-
-
-def prepare(run: Run, batch: tuple, data: SpadeDataOptions) -> Batch:
-    """A loader's batch (uint8 picture, ids, uint8 colours) as the networks take it."""
-    picture, ids, color = (part.to(run.device, non_blocking=True) for part in batch)
-    m = one_hot_label(ids, len(data.class_names), data.background_id)
-    c = run.place(masked_color(color, m, data.hair_channel)) if data.color else None
-    return run.place(m), run.place(picture.float() / 127.5 - 1, last_on_cpu=False), c
 
 
 def judge(run: Run, D: nn.Module, m: Tensor, x: Tensor, c: Tensor | None) -> list[list[Tensor]]:
@@ -67,7 +60,8 @@ def discriminator_terms(
     }
     if penalty:
         places = [(real_logits, x)] * at_real + [(fake_logits, fake)] * at_fake
-        terms["gp"] = sum(PENALTIES[loss.penalty](logits, picture) for logits, picture in places)
+        size_of = r1 if loss.penalty == "r1" else squared_sum
+        terms["gp"] = sum(size_of(logits, picture) for logits, picture in places)
     return terms
 
 
@@ -87,22 +81,6 @@ def generator_terms(
     return terms
 
 
-def paint_twice(G: nn.Module, m: Tensor, c: Tensor | None, style: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-    """Two pictures of each label, [2B, 3, H, W], and the noises that they were painted from."""
-    noise = [torch.randn(2 * len(m), 1, *shape, device=m.device) for shape in G.noise_shapes(*m.shape[2:])]
-    twice = [None if part is None else torch.cat((part, part)) for part in (m, c, style)]
-    return G(twice[0], twice[1], noise=noise, style=twice[2]), noise
-
-
-def style_of(G: nn.Module, x: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
-    """A style drawn from the encoder's posterior of the pictures, and its KL term (Appendix A); none without one."""
-    if G.encoder is None:
-        return None, {}
-    mean, log_variance = G.encoder(x)
-    style = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-    return style, {"kl": kl_divergence(mean, log_variance)}
-
-
 def validate(G: nn.Module, pictures: SpadePictures, opt: SpadeOptions) -> dict[str, float]:
     """Mean L1 distance to the true pictures, in [-1, 1]; every picture alone."""
     total = 0.0
@@ -114,11 +92,9 @@ def validate(G: nn.Module, pictures: SpadePictures, opt: SpadeOptions) -> dict[s
 
 def sample_rows(G: nn.Module, shown: list[tuple], opt: SpadeOptions, palette: Palette) -> list[list[np.ndarray]]:
     """Rows label | real | fake."""
-    rows = []
-    for name, x, ids, color in shown:
-        fake = paint(G, ids[None], color[None], opt, [name])[0]
-        rows.append([colorize(ids.numpy(), palette), x.permute(1, 2, 0).numpy(), to_picture(fake)])
-    return rows
+    fakes = (to_picture(paint(G, ids[None], color[None], opt, [name])[0]) for name, _, ids, color in shown)
+    firsts = ([colorize(ids.numpy(), palette), x.permute(1, 2, 0).numpy()] for _, x, ids, _ in shown)
+    return [[*row, fake] for row, fake in zip(firsts, fakes, strict=True)]
 
 
 def train(opt: SpadeOptions) -> None:
@@ -131,9 +107,7 @@ def train(opt: SpadeOptions) -> None:
     G_opt = adam(G.parameters(), opt.optim.g_lr, opt.optim.g_betas)
     D_opt = adam(D.parameters(), opt.optim.d_lr, opt.optim.d_betas)
     G_params = list(G.parameters())
-    perceptual = None
-    if opt.loss.perceptual:
-        perceptual = Perceptual(opt.loss.vgg, opt.loss.perceptual_mode).to(run.device)
+    perceptual = Perceptual(opt.loss.vgg, opt.loss.perceptual_mode).to(run.device) if opt.loss.perceptual else None
     run.compile(G)  # not D: the penalty differentiates it twice, which compiled networks do not support
 
     # ---- data
@@ -141,13 +115,12 @@ def train(opt: SpadeOptions) -> None:
     data, loss, optim = opt.data, opt.loss, opt.optim
     opt = with_steps(opt, len(main), optim.d_steps + 1)
     run.start(opt, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
-
-    loading = dict(seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda")
-    loading |= dict(batch=data.batch, start=run.step * (optim.d_steps + 1))
+    loading = dict(batch=data.batch, seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda")
+    loading["start"] = run.step * (optim.d_steps + 1)
     sets = [(batches(main, stream=0, **loading), 1.0)]
     if rough is not None:
         sets.append((batches(rough, stream=1, **loading), opt.rough.weight))
-    passes = [sets] if opt.rough.mode == "sum" else [[one] for one in sets]  # D and G steps on each, weighted
+    passes = [sets] if opt.rough.mode == "sum" else [[one] for one in sets]  # steps on the weighted sum of each
     shown = main.first(2) + val.first(2)
     if run.step == 0:
         run.grid([[x.permute(1, 2, 0).numpy() for _, x, *_ in shown]], "real")
@@ -160,38 +133,39 @@ def train(opt: SpadeOptions) -> None:
         set_lr(D_opt, optim.d_lr * lr_factor)
         logged = {}
 
-        for sets in passes:
+        for parts in passes:
             # ---- D steps: Eq. 3 of arXiv:1705.02894 (hinge) or its like, with the gradient penalty
             for k in range(optim.d_steps):
                 penalty = loss.penalty != "none" and (run.step * optim.d_steps + k) % loss.penalty_every == 0
                 D_opt.zero_grad()
-                for source, weight in sets:
-                    real = m, x, c = prepare(run, next(source), data)
+                for source, weight in parts:
+                    real = m, x, c = network_inputs(next(source), data, run.place)
                     with torch.no_grad(), run.autocast():
-                        fake = G(m, c, style=style_of(G, x)[0])
+                        fake = G(m, c, style=draw_style(G.encoder, x)[0])
                     terms = discriminator_terms(run, D, real, fake, loss, penalty)
-                    loss_D = terms["D_real"] + terms["D_fake"]
-                    if penalty:
-                        loss_D = loss_D + loss.gp * loss.penalty_every * terms["gp"]
-                    (weight * loss.d_weight * loss_D).backward()
+                    gp = loss.gp * loss.penalty_every * terms.get("gp", 0)
+                    (weight * loss.d_weight * (terms["D_real"] + terms["D_fake"] + gp)).backward()
                     logged |= terms if source is sets[0][0] else {}
                 run.average(D)
                 D_opt.step()
 
             # ---- G step
             G_opt.zero_grad()
-            for source, weight in sets:
-                real = m, x, c = prepare(run, next(source), data)
+            for source, weight in parts:
+                real = m, x, c = network_inputs(next(source), data, run.place)
                 with run.autocast():
-                    style, terms = style_of(G, x)
+                    style, *posterior = draw_style(G.encoder, x)
+                    terms = {} if style is None else {"kl": kl_divergence(*posterior)}
                     if loss.diversity:
-                        both, noise = paint_twice(G, m, c, style)
+                        fake, *others = paint_twice(G, m, c, style)
                         inside = m[:, data.class_channel(loss.diversity_class)]
-                        halves = [part.chunk(2) for part in noise]
-                        terms["diversity"] = diversity(*both.chunk(2), *zip(*halves, strict=True), inside)
-                    fake = both[: len(m)] if loss.diversity else G(m, c, style=style)
+                        terms["diversity"] = diversity(fake, *others, inside)
+                    else:
+                        fake = G(m, c, style=style)
                     terms |= generator_terms(run, D, real, fake, loss, perceptual)
-                loss_G = sum(getattr(loss, name) * term for name, term in terms.items())  # each term's own weight
+                loss_G = loss.adv * terms["adv"] + loss.feature_matching * terms.get("feature_matching", 0)
+                loss_G = loss_G + loss.perceptual * terms.get("perceptual", 0)
+                loss_G = loss_G + loss.diversity * terms.get("diversity", 0) + loss.kl * terms.get("kl", 0)
                 (weight * loss_G).backward(inputs=G_params)
                 logged |= terms if source is sets[0][0] else {}
             run.average(G)

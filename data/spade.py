@@ -1,5 +1,6 @@
 """The SPADE family's data: pictures, label maps and hair colours, from the options to streams and a validation set."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,21 @@ def masked_color(color: Tensor, label: Tensor, hair_channel: int) -> Tensor:
     label: one_hot_label's; hair_channel: the hair's place in it.
     """
     return color.float() / 255 * label[:, hair_channel : hair_channel + 1]
+
+
+def network_inputs(
+    batch: tuple[Tensor, Tensor, Tensor], data: Any, place: Callable[..., Tensor]
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """A loader's batch (pictures, ids, colours) on the device, as the networks take it.
+
+    place: Run.place. Returns labels [B, L, H, W], pictures [B, 3, H, W] in [-1, 1] and masked colours [B, 3, H, W] in
+    [0, 1], None without data.color.
+    """
+    picture, ids, color = batch
+    x = place(picture, last_on_cpu=False).float() / 127.5 - 1
+    m = one_hot_label(ids.to(x.device, non_blocking=True), len(data.class_names), data.background_id)
+    c = masked_color(color.to(x.device, non_blocking=True), m, data.hair_channel) if data.color else None
+    return place(m), x, c if c is None else place(c)
 
 
 def spade_data(opt: Any) -> tuple[SpadePictures, SpadePictures, SpadePictures | None, Palette]:

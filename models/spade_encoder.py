@@ -1,5 +1,6 @@
 """The style encoder of SPADE: a picture becomes a distribution of styles."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -47,3 +48,14 @@ class StyleEncoder(nn.Module):
             h = F.leaky_relu(norm(layer(h)), 0.2, inplace=True)
         h = h.flatten(1)
         return self.mean(h), self.log_variance(h)
+
+
+def draw_style(encoder: StyleEncoder | None, x: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """(style, mean, log variance), [B, style] each: a style drawn from the posterior of pictures x; Nones without one.
+
+    The reparametrisation of Kingma & Welling 2014, arXiv:1312.6114, sec. 2.4.
+    """
+    if encoder is None:
+        return None, None, None
+    mean, log_variance = encoder(x)
+    return mean + torch.randn_like(mean) * (0.5 * log_variance).exp(), mean, log_variance

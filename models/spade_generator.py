@@ -98,3 +98,16 @@ class SpadeGenerator(nn.Module):
             h = block(h, at(label_code), maps, at(color_code) if colored else None)
             h = up(h) if up is not None else h
         return torch.tanh(self.to_picture(F.leaky_relu(h, 0.2, inplace=True)))
+
+
+def paint_twice(
+    G: nn.Module, label: Tensor, color: Tensor | None, style: Tensor | None
+) -> tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Two pictures [B, 3, H, W] of each label, and the noises [B, 1, h, w] of each.
+
+    In one forward, so that both see the same weights after spectral norm and the same batch statistics.
+    """
+    noise = [torch.randn(2 * len(label), 1, *shape, device=label.device) for shape in G.noise_shapes(*label.shape[2:])]
+    label, color, style = (None if part is None else torch.cat((part, part)) for part in (label, color, style))
+    first, second = G(label, color, noise=noise, style=style).chunk(2)
+    return first, second, *zip(*(part.chunk(2) for part in noise), strict=True)

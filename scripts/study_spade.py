@@ -89,7 +89,9 @@ def main() -> None:
         [colorize(label, ANIME), np.broadcast_to(color, (size, size, 3)), fake, real]
         for label, color, fake, real in zip(labels, asked, painted, true, strict=True)
     ]
-    Image.fromarray(contact_sheet([sum(cells[i : i + 2], []) for i in range(0, min(12, len(cells)), 2)])).save(args.output / "grid.png")
+    Image.fromarray(contact_sheet([sum(cells[i : i + 2], []) for i in range(0, min(12, len(cells)), 2)])).save(
+        args.output / "grid.png"
+    )
     print(f"\n| {args.count} unseen labels, {size}x{size} | red | green | blue | mIoU, painted | mIoU, true pictures |")
     print("|---|---|---|---|---|---|")
     shown = " | ".join(f"{value:.3f}" for value in (*correlation, miou["painted"], miou["true"]))
