@@ -1,11 +1,14 @@
 """Time a training step of ours against plain PyTorch, in one run.
 
-    python scripts/benchmark.py [--family seg pix2pix] [--rounds 3] [--steps 8] [--reference CHECKOUT] [--json FILE]
+    python scripts/benchmark.py [--family seg pix2pix spade] [--rounds 3] [--steps 8] [--reference DIR] [--json FILE]
 
 seg: the Chainer original's defaults (Caffe ResNet-101 generator, batch 1, 256x256, semi-supervised step on). Plain is
 the textbook loop over our networks: eager fp32, D's step on a detached forward of its own, torch.optim.Adam as is.
 pix2pix: U-Net-256, PatchGAN, lsgan, batch 1, 256x256, dropout, no averaged weights. Plain as above; with --reference, a
 checkout of the authors' PyTorch program (pytorch-CycleGAN-and-pix2pix), its optimize_parameters() on random pictures.
+
+spade: the Chainer original's defaults without VGG (width 64, batch 1, 256x256, two D steps with the squared-sum
+penalty, feature matching).
 
 Ours is the train script itself with its loader and logs. Every variant runs in fresh processes, in turn, `rounds`
 times; the table gives medians, ratios against the first row, and the peak memory above that after the imports.
@@ -25,7 +28,7 @@ from statistics import median
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-FAMILIES = ("seg", "pix2pix")
+FAMILIES = ("seg", "pix2pix", "spade")
 OURS = {"ours fp32": "fp32", "ours bf16": "bf16"}  # variant: run.precision
 WARM_UP = 2
 
@@ -40,11 +43,12 @@ def options(family: str, folder: str, steps: int, precision: str):
     own = {
         "seg": "seg_original data.drawn_labeled=8 data.drawn_unlabeled=8 loss.semi_start=0",
         "pix2pix": "pix2pix data.drawn_train=8 ema.half_life=0",
+        "spade": "spade_original data.drawn_train=8 loss.perceptual=0",
     }
     file, *words = own[family].split()
     words += f"""run.dir={folder}/run run.epochs=none run.steps={steps + WARM_UP} run.precision={precision}
         run.log_every=1 run.sample_every=0 run.eval_every=0 data.drawn_val=1 data.workers=1""".split()
-    cls = {"seg": "SegOptions", "pix2pix": "Pix2PixOptions"}[family]
+    cls = {"seg": "SegOptions", "pix2pix": "Pix2PixOptions", "spade": "SpadeOptions"}[family]
     return load(getattr(module, cls), [str(ROOT / f"options/{file}.yaml"), *words], module.DEFAULT_FILE)
 
 
@@ -123,6 +127,47 @@ def plain_pix2pix(folder: str, steps: int) -> list[float]:
     return seconds
 
 
+def plain_spade(folder: str, steps: int) -> list[float]:
+    """Seconds of each iteration of a plain loop over random labels and pictures."""
+    import torch
+    import torch.nn.functional as F
+
+    from models import build
+
+    opt = options("spade", folder, steps, "fp32")
+    G, D = build.spade_generator(opt), build.spade_discriminator(opt)
+    G_opt, D_opt = torch.optim.Adam(G.parameters(), 5e-5, (0, 0.9)), torch.optim.Adam(D.parameters(), 2e-4, (0, 0.9))
+
+    def batch() -> list:
+        m = F.one_hot(torch.randint(0, 5, (1, 256, 256)), 5).permute(0, 3, 1, 2)[:, :4].float()
+        return [m, torch.rand(1, 3, 256, 256) * 2 - 1, torch.rand(1, 3, 1, 1) * m[:, 2:3]]
+
+    seconds = []
+    for _ in range(steps + WARM_UP):
+        batches = [batch() for _ in range(3)]
+        start = time.perf_counter()
+        for m, x, c in batches[:2]:
+            fake = G(m, c).detach()
+            x.requires_grad_()
+            real_logits, fake_logits = D(torch.cat((m, x, c), 1))[0][-1], D(torch.cat((m, fake, c), 1))[0][-1]
+            (slope,) = torch.autograd.grad(real_logits.mean(), x, create_graph=True)
+            penalty = 10 * slope.sum() ** 2
+            loss_D = 0.5 * (F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean() + penalty)
+            D_opt.zero_grad()
+            loss_D.backward()
+            D_opt.step()
+        m, x, c = batches[2]
+        fake = G(m, c)
+        (reals,), (fakes,) = D(torch.cat((m, x, c), 1)), D(torch.cat((m, fake, c), 1))
+        matching = sum(F.l1_loss(f, r.detach()) for f, r in zip(fakes[:-1], reals[:-1], strict=True))
+        loss_G = -fakes[-1].mean() + 2 * matching
+        G_opt.zero_grad()
+        loss_G.backward()
+        G_opt.step()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
 def reference_pix2pix(checkout: str, steps: int) -> list[float]:
     """Seconds of each optimize_parameters() of the authors' program at the same settings."""
     sys.path.remove(str(ROOT))  # its packages have our packages' names
@@ -167,7 +212,7 @@ def child(family: str, variant: str, steps: int, reference: str | None) -> None:
         elif variant == "reference":
             seconds = reference_pix2pix(reference, steps)
         else:
-            seconds = (plain_seg if family == "seg" else plain_pix2pix)(folder, steps)
+            seconds = {"seg": plain_seg, "pix2pix": plain_pix2pix, "spade": plain_spade}[family](folder, steps)
     print(json.dumps({"seconds": seconds[WARM_UP:], "peak_mb": peak_mb() - imports}))
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from data.edges import make_pair
 from data.palette import ANIME, encode_label
 from data.sample import draw, make_drawn_set
-from options import pix2pix
+from options import pix2pix, spade
 from options.load import load
 from options.seg import DEFAULT_FILE, SegOptions
 
@@ -78,6 +78,32 @@ def tiny_pix2pix(edge_pairs, tmp_path):
             pix2pix.Pix2PixOptions,
             [*TINY_PIX2PIX, f"data.root={edge_pairs}", f"run.dir={tmp_path / name}", *words],
             pix2pix.DEFAULT_FILE,
+        )
+
+    return make
+
+
+TINY_SPADE = """
+    run.device=cpu run.steps=4 run.log_every=1 run.sample_every=0 run.save_every=2 run.eval_every=0
+    data.size=64 data.batch=2 data.workers=0 model.width=8 model.code_width=8 model.d_width=8 ema.half_life=20
+""".split()  # noqa: SIM905
+
+
+@pytest.fixture(scope="session")
+def drawn_spade(tmp_path_factory) -> Path:
+    """5 training and 2 validation characters with labels and hair colours at 64x64."""
+    return make_drawn_set(tmp_path_factory.mktemp("spade") / "drawn", labeled=5, unlabeled=0, val=2, size=64)
+
+
+@pytest.fixture
+def tiny_spade(drawn_spade, tmp_path):
+    """Options of a tiny spade run: tiny_spade("NAME", "key=value", ...); its folder is tmp_path/NAME."""
+
+    def make(name: str, *words: str) -> spade.SpadeOptions:
+        return load(
+            spade.SpadeOptions,
+            [*TINY_SPADE, f"data.root={drawn_spade}", f"run.dir={tmp_path / name}", *words],
+            spade.DEFAULT_FILE,
         )
 
     return make
