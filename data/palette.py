@@ -12,10 +12,20 @@ from data.images import open_picture, rgb_array
 from engine.errors import UserError
 
 IGNORED = 255
-MATCHES = ("threshold", "nearest", "exact")
+MATCHES = ("threshold", "nearest", "closest", "exact")
 THRESHOLD = 102  # the original's rule: a channel is on above 0.4 * 255
 NEAR = 60  # the farthest, in RGB, that a colour may be from its class with match="nearest"
+REACHES = {"nearest": NEAR, "closest": np.inf, "exact": 0}
 STRAY = 0.02  # the largest share of pixels without a class that is taken for blurred edges
+IDS_REMEDY = "add it to data.ignore, or its class to data.classes"
+
+
+class LabelError(UserError):
+    """A label that is not of the classes. `remedy` is its last part: what to change in the options of a training."""
+
+    def __init__(self, found: str, remedy: str):
+        super().__init__(f"{found}: {remedy}")
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -107,10 +117,11 @@ def decode_label(picture, palette: Palette, ignore=(IGNORED,), match: str = "thr
 
     Grey pixels are ids. Indexed pictures are read by their colours if all of these are class colours, else
     by their indices. RGB is read by colour: match "threshold" (the original's functions.py, label2onehot:
-    channels above 0.4 are on), "nearest" (within 60 of a class colour) or "exact"; but RGB that is grey and
-    holds only ids is read as ids. `ignore`: the ids besides 255 that become 255.
-    Raises UserError for ids outside the classes, and when more than 2 % of the pixels ("exact": any) have a
-    colour of no class; below that they are ignored.
+    channels above 0.4 are on), "nearest" (within 60 of a class colour), "closest" (the nearest class colour at
+    any distance, for lossy label colours such as a JPEG's: no colour is refused, not even a photo's) or "exact";
+    but RGB that is grey and holds only ids is read as ids. `ignore`: the ids besides 255 that become 255.
+    Raises LabelError, a UserError, for ids outside the classes, and when more than 2 % of the pixels ("exact":
+    any) have a colour of no class; below that they are ignored.
     """
     assert match in MATCHES, match
     if isinstance(picture, Image.Image):
@@ -129,9 +140,9 @@ def ids_by_color(rgb: np.ndarray, palette: Palette, match: str = "threshold") ->
     """Class ids, uint8 [...], of RGB colours uint8 [..., 3]; 255 for the colour of no class."""
     if match == "threshold":
         if not palette.pure:
-            raise UserError(
-                "data.label_colors=threshold needs class colours whose channels are 0 or 255: "
-                "use data.label_colors=nearest"
+            raise LabelError(
+                "data.label_colors=threshold needs class colours whose channels are 0 or 255",
+                "use data.label_colors=nearest",
             )
         table = np.full(8, IGNORED, np.uint8)
         table[_bits(palette.table)] = np.arange(len(palette))
@@ -172,7 +183,7 @@ def _all_colors(palette: Palette) -> np.ndarray:
 def _decode_ids(values: np.ndarray, palette: Palette, ignore) -> np.ndarray:
     wrong = _foreign_ids(values, palette, ignore)
     if wrong:
-        raise UserError(_about_ids(values, wrong, palette))
+        raise LabelError(_about_ids(values, wrong, palette), IDS_REMEDY)
     return np.where(np.isin(values, (*ignore, IGNORED)), IGNORED, values).astype(np.uint8)
 
 
@@ -185,10 +196,7 @@ def _foreign_ids(values: np.ndarray, palette: Palette, ignore) -> list:
 def _about_ids(values: np.ndarray, wrong: list, palette: Palette) -> str:
     listed = ", ".join(f"{value:g}" for value in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
     count = int(np.isin(values, wrong).sum())
-    return (
-        f"id {listed} ({count} pixels) outside the {len(palette)} classes (0 to {len(palette) - 1}): "
-        "add it to data.ignore, or its class to data.classes"
-    )
+    return f"id {listed} ({count} pixels) outside the {len(palette)} classes (0 to {len(palette) - 1})"
 
 
 def _decode_colors(rgb: np.ndarray, palette: Palette, ignore, match: str) -> np.ndarray:
@@ -201,7 +209,7 @@ def _decode_colors(rgb: np.ndarray, palette: Palette, ignore, match: str) -> np.
     ids = ids_by_color(rgb, palette, match)
     stray = ids == IGNORED
     if _too_many(stray.mean() if stray.size else 0, match):
-        raise UserError(_about_colors(rgb, stray, palette, match))
+        raise LabelError(_about_colors(rgb, stray, match), _colors_remedy(palette, match))
     return ids
 
 
@@ -215,16 +223,20 @@ def _decode_indexed(picture: Image.Image, palette: Palette, ignore, match: str) 
         return _decode_ids(indices, palette, ignore)
     if match == "threshold" and not palette.pure:
         match = "exact"
-    by_color = ids_by_color(colors, palette, match)[indices]
+    # To "closest" every colour is that of a class, also in the palette of a map whose indices are the ids.
+    by_color = ids_by_color(colors, palette, "nearest" if match == "closest" else match)[indices]
     stray = by_color == IGNORED
     if not stray.any():
         return by_color
     wrong = _foreign_ids(indices, palette, ignore)
     if not wrong:
         return _decode_ids(indices, palette, ignore)
+    if match == "closest":
+        return ids_by_color(colors, palette, match)[indices]
     if _too_many(stray.mean(), match):
-        about = _about_colors(colors[indices], stray, palette, match)
-        raise UserError(f"{about}; nor are its indices ids: {_about_ids(indices, wrong, palette)}")
+        found = f"{_about_colors(colors[indices], stray, match)}, nor are its indices ids"
+        found = f"{found}: {_about_ids(indices, wrong, palette)}"
+        raise LabelError(found, f"{_colors_remedy(palette, match)}; ids: {IDS_REMEDY}")
     return by_color
 
 
@@ -232,22 +244,26 @@ def _too_many(share: float, match: str) -> bool:
     return share > (0 if match == "exact" else STRAY)
 
 
-def _about_colors(rgb: np.ndarray, stray: np.ndarray, palette: Palette, match: str) -> str:
+def _about_colors(rgb: np.ndarray, stray: np.ndarray, match: str) -> str:
     used, counts = np.unique(_packed(rgb[stray]), return_counts=True)
     color = tuple(_unpacked(used[counts.argmax()]).tolist())
-    others = [other for other in ("nearest", *(["threshold"] if palette.pure else [])) if other != match]
-    options = "".join(f"try data.label_colors={other}, or " for other in others)
     return (
         f"{100 * stray.mean():.1f} % of the pixels have a colour of no class, most often {color} "
-        f"(data.label_colors={match}): {options}add the colour to data.classes"
+        f"(data.label_colors={match})"
     )
 
 
+def _colors_remedy(palette: Palette, match: str) -> str:
+    others = ["closest (a JPEG's colours)" if match == "nearest" else "nearest"]
+    others += ["threshold"] if palette.pure and match != "threshold" else []
+    return "".join(f"try data.label_colors={other}, or " for other in others) + "add the colour to data.classes"
+
+
 def _match_few(colors: np.ndarray, palette: Palette, match: str) -> np.ndarray:
-    """Class ids of a list of colours, uint8 [N, 3], by the nearest class colour within 60 (exact: 0)."""
+    """Class ids of a list of colours, uint8 [N, 3], by the nearest class colour within the match's reach."""
     best = np.full(len(colors), np.inf, np.float32)
     ids = np.full(len(colors), IGNORED, np.uint8)
-    reach = NEAR**2 if match == "nearest" else 0
+    reach = REACHES[match] ** 2
     for index, color in enumerate(palette.table.astype(np.float32)):
         distance = ((colors - color) ** 2).sum(-1)
         closer = (distance < best) & (distance <= reach)

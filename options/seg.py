@@ -20,7 +20,11 @@ class SegDataOptions(DataOptions):
     extra: str | None = option(None, optional(path("a folder")), "more labelled training data, in any layout")
     extra_repeat: int = option(1, integer(1), "how often a pass goes over data.extra, to weigh a few against many")
     classes: Any = option("anime", classes(), "names and label colours")
-    label_colors: str = option("threshold", choice(*MATCHES), "how label colours match: channel > 0.4, nearest, exact")
+    label_colors: str = option(
+        "threshold",
+        choice(*MATCHES),
+        "how label colours match: channel > 0.4, nearest within 60, closest (any distance: a JPEG's), exact",
+    )
     ignore: tuple = option((255,), list_of(integer(0, 255)), "label ids left out of losses and metrics")
     augment: tuple = option(
         ("mirror", "gamma"),

@@ -15,7 +15,11 @@ DEFAULT_FILE = Path(__file__).with_suffix(".yaml")
 class SpadeDataOptions(DataOptions):
     batch: int = option(1, integer(1), "pictures in a step")
     classes: Any = option("anime", classes(), "names and label colours")
-    label_colors: str = option("threshold", choice(*MATCHES), "how label colours match: channel > 0.4, nearest, exact")
+    label_colors: str = option(
+        "threshold",
+        choice(*MATCHES),
+        "how label colours match: channel > 0.4, nearest within 60, closest (any distance: a JPEG's), exact",
+    )
     ignore: tuple = option((255,), list_of(integer(0, 255)), "label ids left empty in the label")
     background: str | None = option("background", optional(text("a class")), "the class left out of the label")
     color: bool = option(True, flag(), "the hair-colour branch; false: labels alone")

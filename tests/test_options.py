@@ -9,8 +9,9 @@ from engine.errors import UserError
 from options.load import changes, command_line, flat_fields, from_dict, load, to_dict
 from options.pix2pix import Pix2PixOptions
 from options.seg import DEFAULT_FILE, SegOptions
+from options.spade import SpadeOptions
 
-FAMILIES = {"seg": SegOptions, "pix2pix": Pix2PixOptions}
+FAMILIES = {"seg": SegOptions, "pix2pix": Pix2PixOptions, "spade": SpadeOptions}
 OPTIONS = Path(__file__).parents[1] / "options"
 
 

@@ -1,12 +1,23 @@
 """Label pictures of every kind to class ids and back."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from data.palette import ANIME, Palette, colorize, decode_label, encode_label, ids_by_color, read_label
+from data.palette import (
+    ANIME,
+    MATCHES,
+    LabelError,
+    Palette,
+    colorize,
+    decode_label,
+    encode_label,
+    ids_by_color,
+    read_label,
+)
 from engine.errors import UserError
 
 FIXTURE = Path(__file__).parents[2] / "shared" / "fixtures" / "data" / "label_onehot.npz"
@@ -40,7 +51,7 @@ def test_threshold_is_strict():
     assert ids_by_color(colors, ANIME).tolist() == [0, 1, 2, 255, 255]
 
 
-@pytest.mark.parametrize("match", ["threshold", "nearest", "exact"])
+@pytest.mark.parametrize("match", MATCHES)
 def test_rgb_is_read_by_colour(ids, match):
     np.testing.assert_array_equal(decode_label(colorize(ids, ANIME), ANIME, match=match), ids)
     rgba = Image.fromarray(colorize(ids, ANIME)).convert("RGBA")
@@ -57,6 +68,37 @@ def test_nearest_takes_the_nearer_of_two():
     palette = Palette(("a", "b"), ((100, 0, 0), (140, 0, 0)))
     colors = np.array([[119, 0, 0], [121, 0, 0]], np.uint8)
     assert ids_by_color(colors, palette, "nearest").tolist() == [0, 1]
+
+
+def test_closest_takes_the_nearest_class_at_any_distance():
+    colors = np.array([[255, 0, 61], [120, 20, 20], [20, 30, 90], [200, 20, 130]], np.uint8)
+    assert ids_by_color(colors, ANIME, "closest").tolist() == [0, 0, 2, 3]
+    palette = Palette(("a", "b"), ((100, 0, 0), (140, 0, 0)))
+    assert ids_by_color(np.array([[119, 90, 90], [121, 90, 90]], np.uint8), palette, "closest").tolist() == [0, 1]
+
+
+def test_closest_reads_a_jpegs_colours_that_the_others_refuse(ids):
+    ids = ids.repeat(8, 0).repeat(8, 1)
+    file = BytesIO()
+    Image.fromarray(colorize(ids, ANIME)).save(file, "JPEG", quality=60)
+    picture = np.asarray(Image.open(file))
+    for match in ("nearest", "exact"):
+        assert "of no class" in refusal(picture, ANIME, match=match)
+    decoded = decode_label(picture, ANIME, match="closest")
+    assert (decoded != 255).all() and (decoded == ids).mean() > 0.9
+    assert "data.label_colors=closest" in refusal(picture, ANIME, match="nearest")
+    assert "data.label_colors=closest" not in refusal(picture, ANIME, match="exact"), "nearest comes first"
+
+
+def test_closest_leaves_the_ids_of_grey_and_indexed_maps(ids):
+    assert np.array_equal(decode_label(ids, ANIME, match="closest"), ids)
+    assert np.array_equal(decode_label(Image.fromarray(ids).convert("RGB"), ANIME, match="closest"), ids)
+    picture = Image.fromarray(ids)
+    picture.putpalette([10, 20, 30, 200, 200, 0, 9, 9, 99, 90, 0, 0, 33, 66, 99])
+    assert np.array_equal(decode_label(picture, ANIME, match="closest"), ids), "no colours of classes: indices"
+    picture = Image.fromarray(ids + 20)  # no ids
+    picture.putpalette([0] * 60 + [170, 20, 0, 20, 170, 0, 0, 20, 170, 170, 0, 170, 170, 170, 0])
+    assert np.array_equal(decode_label(picture, ANIME, match="closest"), ids)
 
 
 @pytest.mark.parametrize("mode", ["L", "I;16", "I", "RGB", "P", "LA"])
@@ -124,6 +166,7 @@ def test_palette_picture_that_fits_neither(ids):
     picture.putpalette([90, 90, 90] * 256)
     line = refusal(picture, ANIME)
     assert "(90, 90, 90)" in line and "id 10, 11" in line
+    assert "data.label_colors=nearest" in line and "data.ignore" in line
 
 
 def test_few_stray_pixels_are_ignored_many_are_refused():
@@ -203,3 +246,18 @@ def test_a_label_of_one_grey_is_no_map_of_ids(value):
     """All black is not all eye, all white not all ignored: neither is a class colour."""
     with pytest.raises(UserError, match="data.label_colors|data.classes"):
         decode_label(np.full((16, 16, 3), value, np.uint8), ANIME)
+
+
+@pytest.mark.parametrize("match", MATCHES[:2])
+@pytest.mark.parametrize("kind", ["ids", "colours", "indexed"])
+def test_what_is_found_and_what_to_change_are_told_apart(kind, match):
+    """Prediction has a remedy of its own: its options are the checkpoint's."""
+    wrong = np.full((16, 16), 9, np.uint8)
+    made = {"ids": wrong, "colours": np.dstack([wrong, wrong, 3 * wrong]), "indexed": Image.fromarray(wrong)}
+    if kind == "indexed":
+        made[kind].putpalette([90, 90, 90] * 256)
+    with pytest.raises(LabelError) as caught:
+        decode_label(made[kind], ANIME, match=match)
+    found, remedy = str(caught.value).split(caught.value.remedy)[0], caught.value.remedy
+    assert str(caught.value) == found + remedy and found.endswith(": ")
+    assert "data." in remedy and "data.classes" not in found and "try" not in found

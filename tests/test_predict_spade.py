@@ -11,10 +11,10 @@ from PIL import Image
 
 import predict
 from data.colors import random_color
-from data.fit import fit_picture, unfit
+from data.fit import cover_crop, fit_picture, unfit
 from data.palette import ANIME, colorize, encode_label
 from data.sample import draw
-from data.spade_io import paint, to_picture
+from data.spade_io import encode_style, paint, to_picture
 from engine import checkpoint
 from engine.errors import UserError
 from models import build
@@ -188,12 +188,53 @@ def test_the_gallery_shows_label_colour_and_samples(weights, tmp_path, monkeypat
     assert Image.open(tmp_path / "out" / "grid.png").size == (4 * 162 - 2, 160)
 
 
+def test_a_colour_is_taken_from_the_picture_of_the_same_name(weights, maps, tmp_path, monkeypatch, capsys):
+    shown = np.full((90, 90, 3), 255, np.uint8)
+    shown[ids_of(90, 90) == 2] = (0x40, 0x60, 0xC0)
+    (tmp_path / "pictures").mkdir()
+    Image.fromarray(shown).save(tmp_path / "pictures" / "ids.png")
+    common = ["--weights", weights, "--input", maps]
+    with pytest.raises(UserError, match="3 of 4 files failed"):
+        run(monkeypatch, *common, "--output", tmp_path / "taken", "--hair-from", tmp_path / "pictures", "--gallery")
+    assert capsys.readouterr().err.count("holds no picture") == 3
+    run(monkeypatch, *common, "--output", tmp_path / "asked", "--hair-color", "#4060c0")
+    assert close(read(tmp_path / "taken" / "ids.png"), read(tmp_path / "asked" / "ids.png"))
+    assert (tmp_path / "taken" / "index.html").read_text().count("<figure>") == 1
+
+
+def test_all_pictures_have_the_style_of_a_picture(tmp_path, monkeypatch):
+    weights = make_checkpoint(tmp_path / "styled.pt", "model.style=4", "model.noise=false")
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        encode_label(ids_of(64, 64), ANIME).save(tmp_path / "in" / f"{name}.png")
+    picture = draw(3, 96).picture
+    Image.fromarray(picture).save(tmp_path / "style.png")
+    Image.fromarray(255 - picture).save(tmp_path / "other.png")
+    common = ["--weights", weights, "--input", tmp_path / "in", "--hair-color", "#4060c0"]
+    run(monkeypatch, *common, "--output", tmp_path / "drawn")
+    for style in ("style", "other"):
+        words = ["--style-from", tmp_path / f"{style}.png", "--batch", 2]
+        run(monkeypatch, *common, "--output", tmp_path / style, *words)
+    a, b, c = (read(tmp_path / "style" / f"{name}.png") for name in "abc")
+    assert close(a, b) and close(a, c)
+    assert not close(a, read(tmp_path / "other" / "a.png"))
+    assert not close(read(tmp_path / "drawn" / "a.png"), read(tmp_path / "drawn" / "b.png")), "each its own by name"
+    network, opt, _ = predict.load_network(str(weights), torch.device("cpu"))
+    style = encode_style(network, cover_crop(picture, (64, 64)))
+    color = torch.tensor([0x40, 0x60, 0xC0], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 64, 64)
+    y = paint(network, torch.from_numpy(ids_of(64, 64).copy())[None], color, opt, ["a"], style=style)[0]
+    assert close(a, to_picture(y).astype(int))
+
+
 @pytest.mark.parametrize(
     ("words", "keys", "line"),
     [
         (["--hair-color", "blue"], [], "--hair-color 'blue': is no colour; write '#rrggbb'"),
         (["--hair-color", "random"], COLORLESS, "--hair-color: this checkpoint paints labels without hair colours"),
         (["--layout", "pair"], COLORLESS, "--layout pair: this checkpoint paints labels without hair colours"),
+        (["--hair-from", "."], COLORLESS, "--hair-from: this checkpoint paints labels without hair colours"),
+        (["--hair-from", ".", "--hair-color", "#123456"], [], "--hair-from .: --hair-color #123456 too; give one"),
+        (["--style-from", "a.png"], [], "--style-from a.png: this checkpoint has no style (model.style); leave it out"),
         (["--samples", 2], ["model.noise=false"], "--samples 2: this checkpoint makes one picture of an input"),
         (["--samples", 1000], [], "--samples 1000: expected 1 to 999"),
         (["--edges"], [], "--edges: is for pix2pix, but the checkpoint is of spade"),

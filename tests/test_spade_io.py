@@ -1,19 +1,18 @@
-"""Reading labels and hair colours, and drawing noise, for SPADE's predictions."""
+"""Reading labels and hair colours for SPADE's predictions, and writing pictures."""
 
 from argparse import ArgumentParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from data.colors import random_color
+from data.fit import resize
 from data.palette import ANIME, colorize, encode_label
 from data.spade import masked_color, one_hot_label
-from data.spade_io import SpadeLabels, draw, paint
+from data.spade_io import SpadeLabels
 from engine.errors import UserError
 from options.load import load
 from options.spade import DEFAULT_FILE, SpadeOptions
@@ -27,12 +26,12 @@ def options(*words: str) -> SpadeOptions:
     return load(SpadeOptions, ["data.size=64", *words], DEFAULT_FILE)
 
 
-def labels(source: Path, *words: str, opt: SpadeOptions | None = None, layout: str = "auto") -> SpadeLabels:
+def labels(source: Path, *words: str | Path, opt: SpadeOptions | None = None, layout: str = "auto") -> SpadeLabels:
     parser = ArgumentParser()
     for add in SpadeLabels.arguments:
         add(parser)
     parser.set_defaults(input=source, layout=layout, pairs=False, seed=0)
-    return SpadeLabels(opt or options(), parser.parse_args(words))
+    return SpadeLabels(opt or options(), parser.parse_args(list(map(str, words))))
 
 
 def label(height: int = 24, width: int = 24, classes: int = 5) -> np.ndarray:
@@ -77,6 +76,59 @@ def test_a_label_alone_gets_a_random_colour_of_its_name(folder, capsys):
     assert (asked[..., 1:] == (16, 32, 48)).all() and capsys.readouterr().out == ""
 
 
+def write_picture(path: Path, hair: tuple[int, int, int], size: tuple[int, int], ids: np.ndarray) -> None:
+    """A picture whose hair, where the ids, brought to its size, say so, is of one colour but for a few pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = np.full((*size, 3), 200, np.uint8)
+    picture[resize(ids, size) == 2] = hair
+    picture[0, 0] = 255
+    Image.fromarray(picture).save(path)
+
+
+def test_a_colour_taken_from_the_picture_of_the_same_name(folder, tmp_path, capsys):
+    pictures = tmp_path / "pictures"
+    write_picture(pictures / "deep" / "alone.webp", (16, 32, 48), (60, 60), label())
+    write_picture(pictures / "pair.png", (90, 60, 30), (12, 12), label())
+    write_picture(pictures / "alone.png", (1, 2, 3), (24, 24), label())
+    reader = labels(folder, "--hair-from", pictures)
+    alone = reader.read(folder / "deep" / "alone.png")
+    assert np.abs(alone[..., 1:].astype(int) - (16, 32, 48)).max() <= 8 and (alone[..., 1:] == alone[0, 0, 1:]).all()
+    assert (reader.read(folder / "pair.png")[..., 1:] == (90, 60, 30)).all(), "before the colour in the file"
+    assert "random" not in capsys.readouterr().out
+    single = folder / "deep" / "alone.png"
+    assert labels(single, "--hair-from", pictures).read(single)[0, 0, 1:].tolist() == [1, 2, 3]
+    before, _ = reader.views(folder / "pair.png", None)
+    assert (before["hair colour"] == (90, 60, 30)).all()
+
+
+def test_no_colour_to_take_is_one_line_for_that_file(folder, tmp_path):
+    (tmp_path / "pictures" / "deep").mkdir(parents=True)
+    write_picture(tmp_path / "pictures" / "bald.png", (1, 2, 3), (24, 24), label())
+    (tmp_path / "pictures" / "deep" / "alone.png").write_bytes(b"no picture")
+    encode_label(np.full((24, 24), 1, np.uint8), ANIME).save(folder / "bald.png")
+    reader = labels(folder, "--hair-from", tmp_path / "pictures")
+    for name, line in {
+        "pair.png": "pair.png: --hair-from .*pictures: holds no picture pair: add it, or use --hair-color instead",
+        "bald.png": "bald.png: no hair in the label, for --hair-from to take its colour: use --hair-color instead",
+        "deep/alone.png": "pictures.deep.alone.png: not a picture",
+    }.items():
+        with pytest.raises(UserError, match=line) as caught:
+            reader.read(folder / name)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_picture_of_another_shape_is_noted(folder, tmp_path, capsys):
+    write_picture(tmp_path / "pictures" / "pair.png", (9, 9, 9), (30, 60), label())
+    write_picture(tmp_path / "pictures" / "deep" / "alone.png", (9, 9, 9), (100, 99), label())
+    reader = labels(folder, "--hair-from", tmp_path / "pictures", layout="pair")
+    for _ in range(2):
+        assert (reader.read(folder / "pair.png")[..., 1:] == 9).all()
+    said = capsys.readouterr().out
+    assert said.count("note: ") == 1 and "pair.png: 60x30 pixels, of another shape than its label (24x24)" in said
+    labels(folder / "deep", "--hair-from", tmp_path / "pictures" / "deep").read(folder / "deep" / "alone.png")
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("kind", ["palette", "rgb", "ids"])
 def test_labels_of_every_kind(tmp_path, kind):
     ids = label()
@@ -110,6 +162,47 @@ def test_a_picture_that_is_no_label_is_one_line(tmp_path):
         labels(tmp_path, layout="pair").read(tmp_path / "odd.png")
 
 
+GREY = "as ids 0 to 4 in grey (255: no class)"
+
+
+@pytest.mark.parametrize(
+    ("keys", "made", "lines"),
+    [
+        ([], "photo", ["eye (255, 0, 0), face (0, 255, 0), hair (0, 0, 255)", "background (255, 255, 0)", GREY]),
+        (["data.label_colors=nearest"], "photo", ["save it as PNG in the class colours (eye (255, 0, 0),", GREY]),
+        ([], "ids", ["id 9 (256 pixels) outside the 5 classes", GREY]),
+        (
+            [
+                "data.classes={a: [9, 0, 0], b: [0, 9, 0], c: [0, 0, 9], d: [9, 9, 0], e: [9, 0, 9]}",
+                "data.hair=c",
+                "data.background=e",
+            ],
+            "photo",
+            [f"save it {GREY}; or is this"],
+        ),
+    ],
+)
+def test_errors_about_labels_name_what_can_be_done_in_prediction(tmp_path, keys, made, lines):
+    picture = np.random.default_rng(0).integers(90, 160, (16, 16, 3), np.uint8)
+    Image.fromarray(picture if made == "photo" else np.full((16, 16), 9, np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="a.png: ") as caught:
+        labels(tmp_path, opt=options(*keys)).read(tmp_path / "a.png")
+    line = str(caught.value)
+    assert all(part in line for part in lines), line
+    assert "\n" not in line and line.endswith("; or is this no label map?")
+    for word in ("try", "data.classes", "data.ignore"):
+        assert word not in line, "the options are the checkpoint's"
+
+
+def test_an_error_lists_twelve_classes_at_most(tmp_path):
+    names = "abcdefghijklmn"
+    classes = ", ".join(f"{name}: [{9 * i}, 255, 0]" for i, name in enumerate(names))
+    opt = options(f"data.classes={{{classes}}}", "data.label_colors=exact", "data.hair=a", "data.background=b")
+    Image.new("RGB", (16, 16), (1, 2, 3)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"l \(99, 255, 0\), \.\.\.\), or as ids 0 to 13"):
+        labels(tmp_path, opt=opt).read(tmp_path / "a.png")
+
+
 COLORLESS = ("data.color=false", "data.background=none")
 
 
@@ -139,6 +232,11 @@ def test_views_show_label_and_colour_without_a_note(folder, capsys):
         (["--samples", "0"], "auto", [], "--samples 0: expected 1 to 999"),
         (["--samples", "2"], "auto", ["model.noise=false"], "--samples 2: this checkpoint makes one picture"),
         (["--sync"], "auto", ["model.generator=paper"], "--sync: this checkpoint makes one picture .* neither noise"),
+        (["--hair-from", "DIR"], "auto", COLORLESS, "--hair-from: this checkpoint paints labels without hair colours"),
+        (["--hair-from", "DIR", "--hair-color", "random"], "auto", [], "--hair-from DIR: --hair-color random too"),
+        (["--hair-from", "no/where"], "auto", [], "--hair-from: no.where: no such folder"),
+        (["--style-from", "a.png"], "auto", [], r"--style-from a.png: this checkpoint has no style \(model.style\)"),
+        (["--style-from", "no.png"], "auto", ["model.style=4"], "--style-from: no.png: no such file"),
     ],
 )  # fmt: skip
 def test_arguments_that_do_not_fit_are_refused(tmp_path, words, layout, keys, line):
@@ -147,60 +245,26 @@ def test_arguments_that_do_not_fit_are_refused(tmp_path, words, layout, keys, li
     assert caught.value.code == 2 and "\n" not in str(caught.value)
 
 
+def test_two_pictures_of_one_name_are_refused(folder, tmp_path):
+    for suffix in ("png", "webp"):
+        write_picture(tmp_path / "pictures" / f"pair.{suffix}", (9, 9, 9), (24, 24), label())
+    with pytest.raises(UserError, match="--hair-from: .*pair.webp: has the same name as pair.png") as caught:
+        labels(folder, "--hair-from", tmp_path / "pictures")
+    assert caught.value.code == 2
+
+
+def test_a_style_that_is_given_makes_no_samples(tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    words = ["--style-from", tmp_path / "a.png", "--samples", "2"]
+    opt = options("model.noise=false", "model.style=4")
+    with pytest.raises(UserError, match="one picture of an input, always the same: it has no noise, and --style-from"):
+        labels(tmp_path, *words, opt=opt)
+    assert labels(tmp_path, *words, opt=options("model.style=4")).extra_suffixes == {"_2.png": "output 2"}
+
+
 def test_a_style_makes_several_samples_too(tmp_path):
     reader = labels(tmp_path, "--samples", "3", opt=options("model.noise=false", "model.style=4"))
     assert reader.extra_suffixes == {"_2.png": "output 2", "_3.png": "output 3"}
-
-
-def test_chance_is_normal_and_a_function_of_seed_name_and_sample():
-    shapes = [(40, 50), (40, 50), (80, 100)]
-    style, noise = draw(["a", "b"], 0, 0, 1000, shapes)
-    assert style.shape == (2, 1000) and [tuple(n.shape) for n in noise] == [(2, 1, *shape) for shape in shapes]
-    everything = torch.cat([style.flatten(), *(n.flatten() for n in noise)])
-    assert abs(everything.mean()) < 0.03 and abs(everything.std() - 1) < 0.03
-    assert abs((noise[0] * noise[1]).mean()) < 0.1 and abs((noise[0][0] * noise[0][1]).mean()) < 0.1
-    alone_style, alone = draw(["b"], 0, 0, 1000, shapes)
-    assert torch.equal(alone_style[0], style[1]) and all(
-        torch.equal(n[0], m[1]) for n, m in zip(alone, noise, strict=True)
-    )
-    for other in (draw(["b"], 1, 0, 1000, shapes), draw(["b"], 0, 1, 1000, shapes), draw(["c"], 0, 0, 1000, shapes)):
-        assert not torch.equal(other[0], alone_style) and not torch.equal(other[1][0], alone[0])
-    assert draw(["a"], 0, 0, 0, []) == (None, [])
-
-
-class Painter(nn.Module):
-    """Shows what it was given: a class, the colour's mean, noise."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
-        self.seen = []
-
-    def noise_shapes(self, height: int, width: int) -> list[tuple[int, int]]:
-        return [(height // 2, width // 2), (height, width)]
-
-    def forward(self, m, c=None, noise=None, style=None):
-        self.seen.append(SimpleNamespace(m=m, c=c, noise=noise, style=style))
-        red = c[:, :1] if c is not None else m[:, :1]
-        return torch.cat([m[:, 2:3], red, noise[1]], 1)
-
-
-def test_the_network_gets_label_masked_colour_and_noise():
-    ids = torch.from_numpy(np.stack([label(), label().T]))
-    color = torch.randint(0, 256, (2, 3, 24, 24), dtype=torch.uint8)
-    G, opt = Painter(), options("model.style=5")
-    maps = paint(G, ids, color, opt, ["a", "b"], samples=2, seed=3)
-    assert maps.shape == (2, 6, 24, 24)
-    m = one_hot_label(ids, 5, 4)
-    for sample, seen in enumerate(G.seen):
-        assert torch.equal(seen.m, m) and torch.equal(seen.c, masked_color(color, m, 2))
-        style, noise = draw(["a", "b"], sample, 3, 5, [(12, 12), (24, 24)])
-        assert torch.equal(seen.style, style) and all(map(torch.equal, seen.noise, noise))
-    assert torch.equal(maps[:, :2], maps[:, 3:5]) and not torch.equal(maps[:, 2], maps[:, 5])
-    synced = paint(G, ids, color, opt, ["a", "b"], sync=True)
-    assert torch.equal(synced[0, 2], synced[1, 2])
-    paint(G, ids, color, options(*COLORLESS), ["a", "b"])
-    assert G.seen[-1].c is None and G.seen[-1].style is None and G.seen[-1].m.shape == (2, 5, 24, 24)
 
 
 def test_outputs_are_rounded_pictures_and_pairs_show_the_label(folder):
