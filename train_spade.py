@@ -125,14 +125,14 @@ def train(opt: SpadeOptions) -> None:
     if run.step == 0:
         run.grid([[x.permute(1, 2, 0).numpy() for _, x, *_ in shown]], "real")
 
+    logged = {}
+
     # ---- loop
     while run.running():
         run.reseed()
         lr_factor = poly(run.step / run.steps, optim.poly_start, optim.poly_power)
         set_lr(G_opt, optim.g_lr * lr_factor)
         set_lr(D_opt, optim.d_lr * lr_factor)
-        logged = {}
-
         for parts in passes:
             # ---- D steps: Eq. 3 of arXiv:1705.02894 (hinge) or its like, with the gradient penalty
             for k in range(optim.d_steps):

@@ -83,7 +83,7 @@ def spade_generator(opt: Any) -> nn.Module:
         G = PaperGenerator(labels, hidden=m.code_width, **same)
     else:
         G = SpadeGenerator(labels, code_width=m.code_width, noise=m.noise, **same)
-    G.encoder = StyleEncoder(m.width, m.style, opt.data.size) if m.style else None
+    G.encoder = StyleEncoder(m.width, m.style, opt.data.size, m.conv_norm) if m.style else None
     return G
 
 

@@ -42,7 +42,10 @@ class SpadeDataOptions(DataOptions):
             name = getattr(self, key)
             if name is not None and name not in self.class_names:
                 near = "none or one of" if key == "background" else "data.color=false, or one of"
-                raise ValueError(f"data.{key}={name}: there is no such class; use {near} {', '.join(self.class_names)}")
+                names = ", ".join(
+                    other for other in self.class_names if key == "background" or other != self.background
+                )
+                raise ValueError(f"data.{key}={name}: there is no such class; use {near} {names}")
         if self.color and self.hair == self.background:
             raise ValueError(f"data.hair={self.hair}: is the background, which no label holds; name another")
 
@@ -143,8 +146,6 @@ class SpadeSampleOptions:
 @dataclass(frozen=True)
 class SpadeOptions:
     family: ClassVar[str] = "spade"
-    # changing one of these would change the network: refused on resume
-    network_keys: ClassVar[tuple] = ("model.", "data.classes", "data.background", "data.color", "data.hair")
 
     run: RunOptions = group(RunOptions)
     data: SpadeDataOptions = group(SpadeDataOptions)
@@ -155,16 +156,31 @@ class SpadeOptions:
     ema: EMAOptions = group(EMAOptions)
     sample: SpadeSampleOptions = group(SpadeSampleOptions)
 
+    @property
+    def network_keys(self) -> tuple[str, ...]:
+        """Changing one of these would change the network: refused on resume. A style encoder ends in the size."""
+        keys = ("model.", "data.classes", "data.background", "data.color", "data.hair")
+        return keys + ("data.size",) * bool(self.model.style)
+
     def __post_init__(self):
         sides, m, loss = self.data.size, self.model, self.loss
+        shown = sides[0] if sides[0] == sides[1] else list(sides)
         if any(side % 64 for side in sides):
-            shown = sides[0] if sides[0] == sides[1] else list(sides)
-            better = max(64, 64 * round(sides[0] / 64))
+            near = [max(64, 64 * round(side / 64)) for side in sides]
+            better = near[0] if near[0] == near[1] else near
             raise ValueError(f"data.size={shown}: G doubles six times, so use multiples of 64, such as {better}")
+        least = 3 * 2 ** (m.d_layers + m.num_discriminators - 1)
+        if m.discriminator == "multiscale" and min(sides) < least:
+            raise ValueError(
+                f"data.size={shown}: model.d_layers={m.d_layers} with model.num_discriminators={m.num_discriminators} "
+                f"needs {least} or more; lower one of them"
+            )
         if loss.diversity and not (m.generator == "mapping" and m.noise):
-            raise ValueError(f"loss.diversity={loss.diversity:g}: G draws no noise; set model.noise")
+            raise ValueError(
+                f"loss.diversity={loss.diversity:g}: G draws no noise; use model.generator=mapping with model.noise"
+            )
         if loss.diversity and loss.diversity_class not in set(self.data.class_names) - {self.data.background}:
-            names = ", ".join(self.data.class_names)
+            names = ", ".join(name for name in self.data.class_names if name != self.data.background)
             raise ValueError(f"loss.diversity_class={loss.diversity_class}: there is no such class; use {names}")
         if self.run.keep_best is not None and self.run.keep_best[0] != "val_l1":
             raise ValueError(f"run.keep_best={','.join(self.run.keep_best)}: there is no such metric; use val_l1,min")
