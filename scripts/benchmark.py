@@ -136,7 +136,10 @@ def plain_spade(folder: str, steps: int) -> list[float]:
 
     opt = options("spade", folder, steps, "fp32")
     G, D = build.spade_generator(opt), build.spade_discriminator(opt)
-    G_opt, D_opt = torch.optim.Adam(G.parameters(), 5e-5, (0, 0.9)), torch.optim.Adam(D.parameters(), 2e-4, (0, 0.9))
+    G_opt, D_opt = (
+        torch.optim.Adam(G.parameters(), 5e-5, (0.0, 0.9)),
+        torch.optim.Adam(D.parameters(), 2e-4, (0.0, 0.9)),
+    )
 
     def batch() -> list:
         m = F.one_hot(torch.randint(0, 5, (1, 256, 256)), 5).permute(0, 3, 1, 2)[:, :4].float()
