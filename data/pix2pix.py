@@ -14,11 +14,9 @@ from data.check import check_words, look_pix2pix, require_sound
 from data.edges import make_pairs
 from data.files import Sample, read_two, sample_size, split_pairs
 from data.fit import cover_crop
-from data.sample import VERSION, check_spec, make_drawn_set
+from data.sample import VERSION, check_spec, drawn_set
 from engine.errors import UserError
 from engine.files import whole_file
-
-DRAWN_FOLDER = Path("datasets")
 
 
 class Pairs:
@@ -98,16 +96,13 @@ def pix2pix_data(opt: Any) -> tuple[Pairs, Pairs]:
 
 def _drawn(data: Any) -> Path:
     """The drawn characters of the options as picture|edges pairs, made on first use."""
-    if data.size[0] != data.size[1]:
-        raise UserError(f"data.size={list(data.size)}: drawn characters are square; give one number", 2)
-    counts = dict(labeled=data.drawn_train, unlabeled=0, val=data.drawn_val, size=data.size[0])
-    name = "{labeled}-{unlabeled}-{val}-{size}".format(**counts)
-    root = DRAWN_FOLDER / f"drawn-edges-{name}"
-    spec = {**counts, "edges": 1, "version": VERSION}
+    counts = dict(labeled=data.drawn_train, unlabeled=0, val=data.drawn_val)
+    drawn = drawn_set(data, **counts)
+    root = drawn.with_name(drawn.name.replace("drawn", "drawn-edges", 1))
+    spec = {**counts, "size": data.size[0], "edges": 1, "version": VERSION}
     if root.exists():
         check_spec(root, spec)
         return root
-    drawn = make_drawn_set(DRAWN_FOLDER / f"drawn-{name}", **counts, workers=data.workers)
     unfinished = root.with_name(root.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     for part in ("train", "val"):
