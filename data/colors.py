@@ -26,6 +26,24 @@ def color_map(color: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.broadcast_to(color, (*shape, 3)).copy()
 
 
+def recolor(picture: np.ndarray, colors: np.ndarray, hair: np.ndarray, target: np.ndarray) -> None:
+    """Gives the hair another colour, in place: in the picture and in its colour map.
+
+    A tone curve per channel carries the map's colour in the hair (its median) to the target and keeps 0 and 255, so
+    that shadows, lights and lines stay what they are.
+
+    Args:
+        picture, colors: uint8 [H, W, 3]; hair: bool [H, W]; target: uint8 [3].
+    """
+    color = hair_color(colors, hair)
+    if color is None:
+        return
+    for channel, (old, new) in enumerate(zip(np.clip(color, 1, 254), target, strict=True)):
+        curve = np.interp(np.arange(256), (0, old, 255), (0, new, 255)).round().astype(np.uint8)
+        picture[hair, channel] = curve[picture[hair, channel]]
+        colors[..., channel] = curve[colors[..., channel]]
+
+
 def parse_color(word: str, source: str = "--hair-color") -> np.ndarray:
     """'#rrggbb', with or without the '#', as uint8 [3].
 

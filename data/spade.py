@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data.augment import mirror, to_size
 from data.check import look_spade, require_sound, spade_check_command
-from data.colors import BLACK, color_map, hair_color
+from data.colors import BLACK, color_map, hair_color, recolor
 from data.files import Sample, read_spade, split_pairs, training_samples
 from data.palette import Palette, palette_of
 from data.sample import drawn_set
@@ -29,25 +29,27 @@ class SpadePictures:
     """
 
     def __init__(self, samples: list[Sample], palette: Palette, data: Any, training: bool):
-        self.samples, self.palette, self.data = samples, palette, data
-        self.names = data.augment if training else ()
+        self.samples, self.palette, self.data, self.training = samples, palette, data, training
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def item(self, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        return self._item(index, self.names, rng)
+        return self._item(index, rng if self.training else None)
 
     def first(self, count: int) -> list[tuple[str, Tensor, Tensor, Tensor]]:
         """(name, picture, ids, colours) of the first samples without chance, for the sample grids."""
-        unused = np.random.default_rng(0)
-        return [(self.samples[i].name, *self._item(i, (), unused)) for i in range(min(count, len(self)))]
+        return [(self.samples[i].name, *self._item(i, None)) for i in range(min(count, len(self)))]
 
-    def _item(self, index: int, names: tuple[str, ...], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        data = self.data
+    def _item(self, index: int, rng: np.random.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        data, names = self.data, self.data.augment if rng else ()
         picture, ids, colors = read_spade(self.samples[index], self.palette, data.ignore, data.label_colors)
         if colors is None or not data.color:
             colors = color_map(self._hair_color(picture, ids), ids.shape)
+        if rng and data.recolor and rng.random() < data.recolor:
+            hair = ids == self.palette.names.index(data.hair)
+            picture, colors = picture.copy(), colors.copy()
+            recolor(picture, colors, hair, rng.integers(0, 256, 3, np.uint8))
         arrays = to_size([picture, ids, colors], data.size, names, rng)
         if "mirror" in names:
             arrays = mirror(arrays, rng)

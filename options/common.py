@@ -47,12 +47,16 @@ class DataOptions:
     root: str = option(
         "drawn", path("a folder or drawn"), "the data set, or drawn: sample characters, made on first use"
     )
-    val: str | None = option(None, optional(path("a folder or a list file")), "validation data; default root/val")
-    val_share: float = option(0.1, number(0, 0.9), "split off by file name when there is neither data.val nor val/")
     limit: int | None = option(None, optional(integer(1)), "use only the first N training pictures")
     batch: int = option(4, integer(1), "pictures in a step")
     workers: int = option(2, integer(0, 128), "loader processes; the result does not depend on it")
     size: Any = option((256, 256), size(), "height and width that the network trains on")
+
+
+@dataclass(frozen=True)
+class SplitDataOptions(DataOptions):
+    val: str | None = option(None, optional(path("a folder or a list file")), "validation data; default root/val")
+    val_share: float = option(0.1, number(0, 0.9), "split off by file name when there is neither data.val nor val/")
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from options.common import DataOptions, EMAOptions, RunOptions
+from options.common import EMAOptions, RunOptions, SplitDataOptions
 from options.fields import choice, flag, group, integer, list_of, number, option, optional
 
 DEFAULT_FILE = Path(__file__).with_suffix(".yaml")
 
 
 @dataclass(frozen=True)
-class Pix2PixDataOptions(DataOptions):
+class Pix2PixDataOptions(SplitDataOptions):
     batch: int = option(1, integer(1), "pictures in a step")
     direction: str = option("AtoB", choice("AtoB", "BtoA"), "which of A|B is the input and which the target")
     preprocess: str = option(

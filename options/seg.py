@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from data.palette import ANIME, MATCHES
-from options.common import DataOptions, EMAOptions, RunOptions
+from options.common import EMAOptions, RunOptions, SplitDataOptions
 from options.fields import choice, classes, flag, group, integer, list_of, number, option, optional, path
 
 DEFAULT_FILE = Path(__file__).with_suffix(".yaml")
 
 
 @dataclass(frozen=True)
-class SegDataOptions(DataOptions):
+class SegDataOptions(SplitDataOptions):
     unlabeled: str | None = option(
         None, optional(path("a folder")), "pictures without labels (drawn: made with the set)"
     )

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from data.palette import ANIME, MATCHES
-from options.common import DataOptions, EMAOptions, RunOptions
+from options.common import EMAOptions, RunOptions, SplitDataOptions
 from options.fields import choice, classes, flag, group, integer, list_of, number, option, optional, path, text
 
 DEFAULT_FILE = Path(__file__).with_suffix(".yaml")
 
 
 @dataclass(frozen=True)
-class SpadeDataOptions(DataOptions):
+class SpadeDataOptions(SplitDataOptions):
     batch: int = option(1, integer(1), "pictures in a step")
     classes: Any = option("anime", classes(), "names and label colours")
     label_colors: str = option(
@@ -24,6 +24,9 @@ class SpadeDataOptions(DataOptions):
     background: str | None = option("background", optional(text("a class")), "the class left out of the label")
     color: bool = option(True, flag(), "the hair-colour branch; false: labels alone")
     hair: str = option("hair", text("a class"), "the class that the colour map colours")
+    recolor: float = option(
+        0.0, number(0, 1), "share of the training pictures whose hair gets a random colour, in picture and colour map"
+    )
     rough: str | None = option(
         None, optional(path("a folder")), "a second training set with rougher labels, such as predicted ones"
     )
@@ -46,6 +49,8 @@ class SpadeDataOptions(DataOptions):
                     other for other in self.class_names if key == "background" or other != self.background
                 )
                 raise ValueError(f"data.{key}={name}: there is no such class; use {near} {names}")
+        if self.recolor and not self.color:
+            raise ValueError(f"data.recolor={self.recolor:g}: there are no hair colours (data.color=false); set it 0")
         if self.color and self.hair == self.background:
             raise ValueError(f"data.hair={self.hair}: is the background, which no label holds; name another")
 
