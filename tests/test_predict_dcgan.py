@@ -247,8 +247,8 @@ def test_arguments_that_do_not_fit_are_refused_before_anything_is_written(weight
     ("name", "line"),
     [
         ("rde", "--class rde: no class of this checkpoint; did you mean red?"),
-        ("red,xyz", "--class xyz: no class of this checkpoint; it knows red, blue hair, a, b"),
-        ("", "--class : no class of this checkpoint; it knows red"),
+        ("red,xyz", "--class xyz: no class of this checkpoint; there are red, blue hair, a, b"),
+        ("", "--class : no class of this checkpoint; there are red"),
     ],
 )
 def test_unknown_classes_are_named(conditional, tmp_path, monkeypatch, name, line):
