@@ -1,210 +1,18 @@
-"""The Chainer originals' parameter files as state dicts of our networks.
-
-A file's key is PATH/LEAF: PATH names a layer (with a trailing /c where the spectral hook wraps it), LEAF one
-of its arrays. The tables below map PATH to our module, or a whole key to our parameter; a path that no table names is
-an error.
-"""
+"""The Chainer originals' networks for the tests: weights loaded strictly, or generated from a formula."""
 
 import zlib
+from pathlib import Path
 
 import numpy as np
 import torch
 
-LEAVES = {
-    "W": "weight",
-    "b": "bias",
-    "W_u": "u",
-    "gamma": "weight",
-    "beta": "bias",
-    "avg_mean": "running_mean",
-    "avg_var": "running_var",
-    "N": "num_batches_tracked",
-}
-
-ASPP = {
-    "x1": "convs.0",
-    "x1_bn": "norms.0",
-    "x3_small": "convs.1",
-    "x3_small_bn": "norms.1",
-    "x3_middle": "convs.2",
-    "x3_middle_bn": "norms.2",
-    "x3_large": "convs.3",
-    "x3_large_bn": "norms.3",
-    "sum_func": "fuse",
-}
-
-BOTTLENECK = {
-    "conv1": "conv1",
-    "bn1": "bn1",
-    "conv2": "conv2",
-    "bn2": "bn2",
-    "conv3": "conv3",
-    "bn3": "bn3",
-    "conv4": "downsample.0",
-    "bn4": "downsample.1",
-}
-
-RESNET101_BLOCKS = {
-    "res2/a": "layer1.0",
-    "res2/b1": "layer1.1",
-    "res2/b2": "layer1.2",
-    "res3/a": "layer2.0",
-    "res3/b1": "layer2.1",
-    "res3/b2": "layer2.2",
-    "res3/b3": "layer2.3",
-}
-
-
-def _nested(table: dict[str, str], path: str, module: str) -> dict[str, str]:
-    return {f"{path}/{key}": f"{module}.{value}" for key, value in table.items()}
-
-
-RESNET_DEEPLAB = {
-    "resnet101/conv1": "encoder.body.conv1",
-    "resnet101/bn1": "encoder.body.bn1",
-    "c1": "atrous1",
-    "norm1": "norm1",
-    "c2": "atrous2",
-    "norm2": "norm2",
-    "up1/c": "up1.conv",
-    "up2/c": "up2.conv",
-    "up3/c": "up3.conv",
-    "to_class": "to_class",
-    **_nested(ASPP, "aspp", "aspp"),
-}
-for _path, _module in RESNET101_BLOCKS.items():
-    RESNET_DEEPLAB |= _nested(BOTTLENECK, f"resnet101/{_path}", f"encoder.body.{_module}")
-
-DILATED_FCN = {
-    "c1": "conv1",
-    "norm1": "norm1",
-    "c2": "conv2",
-    "norm2": "norm2",
-    "c3": "conv3",
-    "norm3": "norm3",
-    "a1": "atrous1",
-    "norm4": "norm4",
-    "a2": "atrous2",
-    "norm5": "norm5",
-    "up1/c": "up1.conv",
-    "up2/c": "up2.conv",
-    "to_class": "to_class",
-    **_nested(ASPP, "aspp", "aspp"),
-}
-
-UNET = {
-    "e1": "down1",
-    "e1_bn": "down_norm1",
-    "e2": "down2",
-    "e2_bn": "down_norm2",
-    "e3": "down3",
-    "e3_bn": "down_norm3",
-    "e4": "down4",
-    "e4_bn": "down_norm4",
-    "e5": "down5",
-    "e5_bn": "down_norm5",
-    "d1": "up1",
-    "d1_bn": "up_norm1",
-    "d2": "up2",
-    "d2_bn": "up_norm2",
-    "d3": "up3",
-    "d3_bn": "up_norm3",
-    "d4": "up4",
-    "d4_bn": "up_norm4",
-    "to_class": "to_class",
-}
-
-FCN = {
-    "c1": "conv1",
-    "c2": "conv2",
-    "c2_norm": "norm2",
-    "c3": "conv3",
-    "c3_norm": "norm3",
-    "c4": "conv4",
-    "c4_norm": "norm4",
-    "c5": "conv5",
-    "upscale": "upscale",
-}
-
-SPADE_LAYER = {"norm": "norm", "gamma": "gamma", "beta": "beta"}
-
-SPADE_BLOCK = {
-    "noise1/gamma": "noise1.gamma",
-    "conv1": "conv1",
-    "noise2/gamma": "noise2.gamma",
-    "conv2": "conv2",
-    "reshape_noise/gamma": "shortcut_noise.gamma",
-    "reshape_conv": "shortcut_conv",
-    **_nested(SPADE_LAYER, "norm1", "norm1"),
-    **_nested(SPADE_LAYER, "norm2", "norm2"),
-    **_nested(SPADE_LAYER, "reshape_norm", "shortcut_norm"),
-}
-
-SPADE_GENERATOR = {"head": "head", "to_img": "to_picture"}
-for _i in range(4):
-    SPADE_GENERATOR[f"w1/conv{_i + 1}"] = f"label_mapping.convs.{_i}"
-    SPADE_GENERATOR[f"w2/conv{_i + 1}"] = f"color_mapping.convs.{_i}"
-for _i in range(7):
-    SPADE_GENERATOR |= _nested(SPADE_BLOCK, f"r{_i + 1}", f"blocks.{_i}")
-for _i in range(6):  # upsampling_mode=subpx_conv; bilinear and nearest have no arrays
-    SPADE_GENERATOR[f"up{_i + 1}/c"] = f"ups.{_i}.conv"
-
-RES_BLOCK = {
-    "norm1": "norm1",
-    "conv1": "conv1",
-    "norm2": "norm2",
-    "conv2": "conv2",
-    "reshape_norm": "shortcut_norm",
-    "reshape_conv": "shortcut_conv",
-}
-
-SPADE_DISCRIMINATOR = {
-    "c1": "conv1",
-    "c2": "conv2",
-    "n2": "norm2",
-    "c3": "conv3",
-    "att/f_conv": "attention.query",
-    "att/g_conv": "attention.key",
-    "att/h_conv": "attention.value",
-    "att/v_conv": "attention.out",
-    "att/gamma": "attention.gamma",
-    "n3": "norm3",
-    "c4": "conv4",
-    "n4": "norm4",
-    "head": "head",
-    "to_patch": "to_logit",
-    **_nested(RES_BLOCK, "r1", "blocks.0"),
-    **_nested(RES_BLOCK, "r2", "blocks.1"),
-    **_nested(RES_BLOCK, "r3", "blocks.2"),
-}
-
-# Modules whose output channels go through depth2space (F.pixel_shuffle has them in another order).
-SUB_PIXEL = {"up1.conv", "up2.conv", "up3.conv"} | {f"ups.{_i}.conv" for _i in range(6)}
-# Layers that the original's file holds although its network never runs them.
-UNUSED = ("resnet101/res4/", "resnet101/res5/", "resnet101/fc6/")
-
-
-def pixel_shuffle_order(array: np.ndarray, factor: int = 2) -> np.ndarray:
-    """Output channels (axis 0) from depth2space's order (ry, rx, c) to pixel_shuffle's (c, ry, rx)."""
-    return array.reshape(factor**2, -1, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
+from models import import_chainer
+from models.chainer_tables import LEAVES
 
 
 def state_dict(arrays: dict[str, np.ndarray], table: dict[str, str]) -> dict[str, torch.Tensor]:
-    """Chainer arrays under our keys. KeyError for a key that neither `table` nor UNUSED names."""
-    state = {}
-    for key, array in arrays.items():
-        if key.startswith(UNUSED):
-            continue
-        if key in table:  # a parameter without a layer of its own
-            state[table[key]] = torch.from_numpy(np.asarray(array).copy())
-            continue
-        path, leaf = key.rsplit("/", 1)
-        module = table[path if path in table else path.removesuffix("/c")]
-        array = np.asarray(array)
-        if module in SUB_PIXEL:
-            array = pixel_shuffle_order(array)
-        state[f"{module}.{LEAVES[leaf]}"] = torch.from_numpy(array.copy())
-    return state
+    """Chainer arrays under our keys."""
+    return import_chainer.state_dict(arrays, table)[0]
 
 
 def load(module: torch.nn.Module, arrays: dict[str, np.ndarray], table: dict[str, str]) -> torch.nn.Module:
@@ -227,3 +35,28 @@ def formula_array(key: str, shape: tuple[int, ...]) -> np.ndarray:
         "avg_var": lambda: np.ones(shape),
     }.get(leaf, lambda: n)()
     return value.astype(np.float32)
+
+
+def formula_file(network: torch.nn.Module, table: dict[str, str]) -> dict[str, np.ndarray]:
+    """A Chainer file for `network`, with the hook where it is spectral; its arrays follow from their keys."""
+    arrays = {}
+    state = network.state_dict()
+    for path, module in table.items():
+        if module in state:  # a parameter without a layer of its own
+            arrays[path] = formula_array(path, tuple(state[module].shape))
+        is_norm = f"{module}.running_mean" in state
+        leaves = ("gamma", "beta", "avg_mean", "avg_var") if is_norm else ("W", "b", "W_u")
+        wrapped = "/c" if f"{module}.u" in state else ""
+        for leaf in leaves:
+            tensor = state.get(f"{module}.{LEAVES[leaf]}")
+            if tensor is not None:
+                key = f"{path}{wrapped}/{leaf}"
+                arrays[key] = formula_array(key, tuple(tensor.shape))
+        if is_norm:
+            arrays[f"{path}/N"] = np.zeros((), np.int64)
+    return arrays
+
+
+def save(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    np.savez(path, **arrays)
+    return path

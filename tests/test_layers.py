@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import chainer
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from models import layers
+from models.import_chainer import pixel_shuffle_order
 from models.resnet import MSRAResNet101, ResNetEncoder
 from models.seg_unet import SegUNet
 
@@ -137,7 +137,7 @@ def test_instance_norm_accepts_one_pixel(affine):
 @pytest.mark.parametrize(("case", "factor"), [("d2s", 2), ("d2s3", 3)])
 def test_sub_pixel_order_of_chainer(case, factor):
     x, y = OPS[f"{case}_x"], OPS[f"{case}_y"]
-    order = chainer.pixel_shuffle_order(np.arange(x.shape[1]), factor)
+    order = pixel_shuffle_order(np.arange(x.shape[1]), factor)
     assert torch.equal(nn.functional.pixel_shuffle(x[:, order], factor), y)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from models.chainer_tables import DILATED_FCN, FCN
 from models.seg_discriminator import FCNDiscriminator
 from models.seg_fcn import DilatedFCN
 from options.load import load
@@ -58,9 +59,9 @@ def relative(network, arrays: dict[str, np.ndarray], prefix: str, table) -> list
 def test_the_originals_first_iteration(mode):
     io = dict(np.load(SHARED / "io_hinge.npz")) | dict(np.load(SHARED / f"io_{mode}.npz"))
     net = DilatedFCN(5, 8, 16, conv_norm="spectral", eps=2e-5)
-    chainer.load(net, dict(np.load(SHARED / "gen_before.npz")), chainer.DILATED_FCN)
+    chainer.load(net, dict(np.load(SHARED / "gen_before.npz")), DILATED_FCN)
     D = FCNDiscriminator(5, 8, conv_norm="spectral", eps=2e-5)
-    chainer.load(D, dict(np.load(SHARED / "dis_before.npz")), chainer.FCN)
+    chainer.load(D, dict(np.load(SHARED / "dis_before.npz")), FCN)
     G = Half(net)
     words = [f"loss.gan={'lsgan' if mode == 'mse' else mode}", "loss.ce_mean=all"]
     loss = load(SegOptions, words, DEFAULT_FILE).loss
@@ -72,15 +73,15 @@ def test_the_originals_first_iteration(mode):
     terms["D"].backward(inputs=list(D.parameters()), retain_graph=True)
     (terms["ce"] + loss.adv * terms["adv"]).backward(inputs=list(G.parameters()))
     if mode == "hinge":
-        assert max(relative(net, io, "grad_gen_sup/", chainer.DILATED_FCN)) < 1e-3
-        assert max(relative(D, io, "grad_dis/", chainer.FCN)) < 1e-3
+        assert max(relative(net, io, "grad_gen_sup/", DILATED_FCN)) < 1e-3
+        assert max(relative(D, io, "grad_dis/", FCN)) < 1e-3
     ChainerAdam(G.parameters(), 2.5e-4, 0.9, 0.99, 1e-4).first_step()
     ChainerAdam(D.parameters(), 1e-4, 0.9, 0.99, 0).first_step()
     G.zero_grad()
     terms |= unlabeled_losses(G, D, u, loss)
     (loss.semi_adv * terms["semi_adv"] + loss.semi_st * terms["semi_st"]).backward(inputs=list(G.parameters()))
     if mode == "hinge":
-        assert max(relative(net, io, "grad_gen_semi/", chainer.DILATED_FCN)) < 5e-2
+        assert max(relative(net, io, "grad_gen_semi/", DILATED_FCN)) < 5e-2
     expected = {
         "D": io["loss/dis/loss"][0],
         "ce": io["loss/gen/ce_loss"][0],

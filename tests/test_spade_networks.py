@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from spade_inputs import random_conditions
 
 from models.attention import SelfAttention
+from models.chainer_tables import SPADE_DISCRIMINATOR, SPADE_GENERATOR
 from models.mapping import MappingNetwork
 from models.spade_discriminator import ResBlock, SpadeDiscriminator
 from models.spade_encoder import StyleEncoder
@@ -64,8 +65,8 @@ def assert_generator(net, weights, arrays, suffix, tolerance):
     label, color = conditions(arrays)
     close(net.eval()(label, color), arrays[f"out_eval{suffix}"], tolerance)
     close(net.train()(label, color), arrays[f"out_train{suffix}"], tolerance)
-    assert_state(net, arrays, chainer.SPADE_GENERATOR)
-    chainer.load(net.eval(), weights | part(arrays, "noise_gamma/"), chainer.SPADE_GENERATOR)
+    assert_state(net, arrays, SPADE_GENERATOR)
+    chainer.load(net.eval(), weights | part(arrays, "noise_gamma/"), SPADE_GENERATOR)
     rng = np.random.RandomState(int(arrays["noise_seed"]))
     noise = [torch.from_numpy(rng.normal(size=(1, 1, *s)).astype(np.float32)) for s in net.noise_shapes(256, 256)]
     close(net(label, color, noise), arrays[f"out_eval_noise{suffix}"], tolerance)
@@ -75,7 +76,7 @@ def assert_generator(net, weights, arrays, suffix, tolerance):
 def test_generator_is_the_original():
     arrays = dict(np.load(FIXTURES / "spade_nearest.npz"))
     weights = part(arrays, "gen/")
-    net = chainer.load(SpadeGenerator(4, 2, 8, upsample="nearest"), weights, chainer.SPADE_GENERATOR)
+    net = chainer.load(SpadeGenerator(4, 2, 8, upsample="nearest"), weights, SPADE_GENERATOR)
     assert_generator(net, weights, arrays, "_s9", 3e-5)
 
 
@@ -89,7 +90,7 @@ def test_generator_is_the_original():
 @torch.no_grad()
 def test_generators_are_the_original(folder, net, tolerance):
     arrays, weights = (dict(np.load(SHARED / folder / f"{name}.npz")) for name in ("io", "gen"))
-    net = chainer.load(net(), weights, chainer.SPADE_GENERATOR)
+    net = chainer.load(net(), weights, SPADE_GENERATOR)
     label, color = conditions(arrays)
     for mapping, condition, key in ((net.label_mapping, label, "w1"), (net.color_mapping, color, "w2")):
         close(mapping(condition), arrays[f"{key}_eval_s16"], tolerance)
@@ -100,7 +101,7 @@ def test_generators_are_the_original(folder, net, tolerance):
 @torch.no_grad()
 def test_discriminator_is_the_original(folder):
     arrays, weights = (dict(np.load(SHARED / folder / f"{name}.npz")) for name in ("io", "dis"))
-    net = chainer.load(SpadeDiscriminator(10, 8), weights, chainer.SPADE_DISCRIMINATOR)
+    net = chainer.load(SpadeDiscriminator(10, 8), weights, SPADE_DISCRIMINATOR)
     label, color = conditions(arrays)
     x = torch.cat((label, unit(arrays["image_u8"]) * 2 - 1, color), 1).contiguous()
     for mode in ("eval", "train"):
@@ -108,14 +109,14 @@ def test_discriminator_is_the_original(folder):
         close(logits, arrays[f"out_{mode}"], 2e-4)
         for i, (map_, stride) in enumerate(zip(maps, arrays["fm_strides"], strict=True)):
             close(map_[..., ::stride, ::stride], arrays[f"fm{i}_{mode}"], 2e-4)
-    assert_state(net, arrays, chainer.SPADE_DISCRIMINATOR)
+    assert_state(net, arrays, SPADE_DISCRIMINATOR)
 
 
 @pytest.mark.parametrize(
     ("file", "net", "table"),
     [
-        pytest.param("gen_spade", SpadeGenerator, chainer.SPADE_GENERATOR, marks=shared),
-        pytest.param("dis_patch", lambda: SpadeDiscriminator(10), chainer.SPADE_DISCRIMINATOR, marks=shared),
+        pytest.param("gen_spade", SpadeGenerator, SPADE_GENERATOR, marks=shared),
+        pytest.param("dis_patch", lambda: SpadeDiscriminator(10), SPADE_DISCRIMINATOR, marks=shared),
     ],
 )
 def test_default_networks_take_the_originals_files(file, net, table):
@@ -131,7 +132,7 @@ def test_parameter_counts_of_the_original():
 
 def test_sub_pixel_keys_of_the_original():
     arrays = {f"up{i + 1}/c/c/W": np.zeros((4, 1, 3, 3), np.float32) for i in range(6)}
-    keys = set(chainer.state_dict(arrays, chainer.SPADE_GENERATOR))
+    keys = set(chainer.state_dict(arrays, SPADE_GENERATOR))
     assert keys < set(SpadeGenerator(width=2, code_width=8, upsample="subpixel").state_dict())
 
 

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.chainer_tables import SPADE_DISCRIMINATOR, SPADE_GENERATOR
 from models.spade_discriminator import SpadeDiscriminator
 from models.spade_generator import SpadeGenerator
 from options.load import load
@@ -264,7 +265,7 @@ def test_the_reference_is_the_original():
     io = arrays("d_sn/io.npz")
     m, c = inputs(io)
     x = torch.from_numpy(io["image_u8"]).permute(0, 3, 1, 2) / 255.0 * 2 - 1
-    D = ReferenceD(chainer.state_dict(arrays("d_sn/dis.npz"), chainer.SPADE_DISCRIMINATOR))
+    D = ReferenceD(chainer.state_dict(arrays("d_sn/dis.npz"), SPADE_DISCRIMINATOR))
     logits, maps = D(torch.cat((m, x, c), 1))
     torch.testing.assert_close(logits.float().detach(), torch.from_numpy(io["out_train"]), rtol=0, atol=2e-4)
     for i, (map_, stride) in enumerate(zip(maps, io["fm_strides"], strict=True)):
@@ -273,7 +274,7 @@ def test_the_reference_is_the_original():
 
     io = arrays("g_sn/io.npz")
     m, c = inputs(io)
-    G = ReferenceG(chainer.state_dict(arrays("g_sn/gen.npz"), chainer.SPADE_GENERATOR))
+    G = ReferenceG(chainer.state_dict(arrays("g_sn/gen.npz"), SPADE_GENERATOR))
     picture = G(m, c, [torch.zeros(1)] * 18)[:, :, :: io["out_train_stride"], :: io["out_train_stride"]]
     torch.testing.assert_close(picture.float().detach(), torch.from_numpy(io["out_train"]), rtol=0, atol=3e-4)
 
@@ -283,13 +284,13 @@ def test_the_reference_is_the_original():
 def test_the_spectral_norms_after_the_originals_g_step():
     """One forward of G, one of D on the real and one on the fake: u after them depends on the weights alone."""
     G, D = SpadeGenerator(4, 8, 16), SpadeDiscriminator(10, 8)
-    chainer.load(G, arrays("train/gen_before.npz"), chainer.SPADE_GENERATOR)
-    chainer.load(D, arrays("train/dis_before.npz"), chainer.SPADE_DISCRIMINATOR)
+    chainer.load(G, arrays("train/gen_before.npz"), SPADE_GENERATOR)
+    chainer.load(D, arrays("train/dis_before.npz"), SPADE_DISCRIMINATOR)
     m, x, c = real = tuple(part.float() for part in sample())
     loss = load(SpadeOptions, ["loss.feature_matching=2"], DEFAULT_FILE).loss
     generator_terms(RUN, D, real, G(m, c), loss, None)
     after = arrays("train/gradcheck.npz")
-    for network, part, table in ((G, "gen", chainer.SPADE_GENERATOR), (D, "dis", chainer.SPADE_DISCRIMINATOR)):
+    for network, part, table in ((G, "gen", SPADE_GENERATOR), (D, "dis", SPADE_DISCRIMINATOR)):
         prefix = f"after_G_nofm/{part}/"
         moved = {k.removeprefix(prefix): v for k, v in after.items() if k.startswith(prefix) and k.endswith("W_u")}
         state = network.state_dict()
