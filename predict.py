@@ -3,7 +3,8 @@
     python predict.py --weights RUN --input FOLDER --output FOLDER
     python predict.py --weights RUN --output FOLDER --count N --seed S --grid
 
-W is a run folder (its best checkpoint, else its newest) or a checkpoint file; the family and its options come from it.
+W is a run folder (its best checkpoint, else its newest), a checkpoint file, or a name from options/weights.yaml, which
+is downloaded and imported on first use; the family and its options come from it.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from engine.errors import UserError, door
 from engine.files import require_writable
 from engine.gallery import write_gallery, write_sheet
 from engine.progress import progress
-from models import build
+from models import build, pretrained
 from models.layers import predicting
 from options.dcgan import DcganOptions
 from options.load import from_dict
@@ -36,7 +37,7 @@ from options.spade import SpadeOptions
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", required=True, metavar="W", help="a run folder or a checkpoint file")
+    parser.add_argument("--weights", required=True, metavar="W", help="a run folder, a checkpoint file or a name")
     parser.add_argument("--output", required=True, type=Path, help="the folder for the results")
     parser.add_argument(
         "--batch",
@@ -144,8 +145,8 @@ def refuse_other_families(args: argparse.Namespace, family: str) -> None:
 
 
 def load_network(weights: str, device: torch.device):
-    """(network in eval mode, its options, the family's pictures class) of a run folder or checkpoint."""
-    path = checkpoint.find(weights)
+    """(network in eval mode, its options, the family's pictures class) of a run folder, checkpoint or name."""
+    path = pretrained.find(weights)
     content = checkpoint.load(path)
     if content["family"] not in FAMILIES:
         raise UserError(f"{path}: family {content['family']}: this program knows {', '.join(FAMILIES)}; update it")
