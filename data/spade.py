@@ -13,10 +13,9 @@ from data.augment import mirror, to_size
 from data.check import look_spade, require_sound, spade_check_command
 from data.colors import BLACK, color_map, hair_color, recolor
 from data.files import Sample, read_spade, split_pairs, training_samples
-from data.palette import Palette, palette_of
+from data.palette import Palette, one_hot, palette_of
 from data.sample import drawn_set
 from engine.errors import UserError
-from losses.segmentation import one_hot
 
 FOLDERS = ("images", "labels")
 
