@@ -117,7 +117,7 @@ class StyleHead(nn.Module):
         return resize(self.linear(style).view(len(style), -1, 4, 4), size)
 
 
-def upsampling(kind: str, channels: int, conv_norm: str = "none", align_corners: bool = True) -> nn.Module:
+def upsampling(kind: str, channels: int, conv_norm: str = "none") -> nn.Module:
     """Twice the size, [B,channels,H,W] -> [B,channels,2H,2W].
 
     kind: bilinear | nearest (no parameters), subpixel (models.layers.SubPixelConv), deconv (4x4 transposed
