@@ -83,7 +83,8 @@ class SpadeModelOptions:
         "mapping", choice("mapping", "paper"), "mapping: two mapping networks feed all SPADE layers; paper: as there"
     )
     width: int = option(64, integer(1), "G's channels; 8 times as many at its start")
-    code_width: int = option(32, integer(8), "mapping: channels of a code; paper: hidden channels of a SPADE layer")
+    code_width: int = option(32, integer(8), "mapping: channels of a code")
+    hidden: int = option(128, integer(1), "paper: hidden channels of a SPADE layer")
     upsample: str = option("bilinear", choice("bilinear", "nearest", "subpixel", "deconv"), "G's upsampling")
     noise: bool = option(True, flag(), "mapping: noise added before every norm, strength learned")
     style: int = option(0, integer(0, 1024), "length of the style code of an encoder of the picture, 0: no encoder")
@@ -92,9 +93,14 @@ class SpadeModelOptions:
     )
     d_width: int = option(64, integer(1), "channels of D's first layer")
     d_layers: int = option(3, integer(1, 6), "multiscale: strided layers of each")
-    num_discriminators: int = option(2, integer(1, 4), "multiscale: how many, each on half the size")
+    num_discriminators: int = option(2, integer(1, 4), "multiscale: how many, each on half the size, equally wide")
     conv_norm: str = option("spectral", choice("none", "spectral"), "spectral normalisation of the convolutions")
-    norm: str = option("batch", choice("batch", "instance", "none"), "normalisation of the activations")
+    norm: str = option(
+        "batch", choice("batch", "instance", "none"), "normalisation in G; its style encoder always has instance"
+    )
+    d_norm: str = option(
+        "batch", choice("batch", "instance", "none"), "normalisation in D (multiscale's own: instance)"
+    )
     norm_eps: float = option(2e-5, number(0), "added to the variance")
 
     def __post_init__(self):
