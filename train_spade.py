@@ -19,6 +19,7 @@ from data.spade import SpadePictures, network_inputs, spade_data
 from data.spade_io import paint
 from engine.ema import EMA
 from engine.errors import door
+from engine.progress import progress
 from engine.run import Run
 from engine.schedule import adam, poly, set_lr
 from losses.diversity import diversity
@@ -82,11 +83,13 @@ def generator_terms(
 
 
 def validate(G: nn.Module, pictures: SpadePictures, opt: SpadeOptions) -> dict[str, float]:
-    """Mean L1 distance to the true pictures, in [-1, 1]; every picture alone."""
-    total = 0.0
-    for sample, (x, ids, color) in zip(pictures.samples, in_order(pictures, 1, opt.data.workers), strict=True):
-        fake = paint(G, ids, color, opt, [sample.name]).cpu()
-        total += float(F.l1_loss(fake, x.float() / 127.5 - 1))
+    """Mean L1 distance to the true pictures, in [-1, 1]; with batch statistics every picture alone."""
+    size, total = 1 if opt.sample.norm_stats == "batch" else opt.data.batch, 0.0
+    parts = [[s.name for s in pictures.samples[i : i + size]] for i in range(0, len(pictures), size)]
+    loaded = progress(in_order(pictures, size, opt.data.workers), len(parts), "validation", "batch")
+    for names, (x, ids, color) in zip(parts, loaded, strict=True):
+        fake = paint(G, ids, color, opt, names).cpu()
+        total += float(F.l1_loss(fake, x.float() / 127.5 - 1)) * len(names)
     return {"val_l1": total / len(pictures)}
 
 
