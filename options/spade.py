@@ -118,7 +118,7 @@ class SpadeLossOptions:
     penalty: str = option(
         "r1", choice("none", "r1", "squared_sum"), "D's gradient penalty: R1, or the original's square of the sum"
     )
-    penalty_on: str = option("real", choice("real", "fake", "real_fake"), "where D's gradient is taken")
+    penalty_on: tuple = option(("real",), list_of(choice("real", "fake")), "where D's gradient is taken")
     gp: float = option(10.0, number(0), "weight of the penalty")
     penalty_every: int = option(1, integer(1), "lazy: the penalty only in every k-th D step, k times as strong")
     feature_matching: float = option(2.0, number(0), "weight of the sum over D's maps (the original's 10 / 5 maps)")
@@ -128,6 +128,10 @@ class SpadeLossOptions:
     diversity: float = option(0.0, number(0), "weight of mode seeking between two noises of one label")
     diversity_class: str = option("hair", text("a class"), "where the two pictures shall differ")
     kl: float = option(0.05, number(0), "model.style: weight of the KL term")
+
+    def __post_init__(self):
+        if self.penalty != "none" and not self.penalty_on:
+            raise ValueError("loss.penalty_on=none: it is taken nowhere; use real, fake or both, or loss.penalty=none")
 
 
 @dataclass(frozen=True)
