@@ -23,9 +23,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.aside import Move, free_name, move_files, plan, restore, write_report
-from data.clean import REASONS, Fault, Limits, find_faults
-from data.contact_pages import read_choice, require_new, write_pages
+from data.collecting.aside import Move, free_name, move_files, plan, restore, write_report
+from data.collecting.clean import REASONS, Fault, Limits, find_faults
+from data.collecting.contact_pages import read_choice, require_new, write_pages
 from data.images import list_pictures
 from engine.errors import UserError, door
 from engine.files import require_writable

@@ -19,8 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.face_crop import WHICH, crop_faces, numbered
-from data.face_detector import URL, WINDOW, FaceDetector, read_cascade
+from data.collecting.face_crop import WHICH, crop_faces, numbered
+from data.collecting.face_detector import URL, WINDOW, FaceDetector, read_cascade
 from engine.errors import UserError, door
 from engine.files import require_writable
 from engine.folder import find_jobs

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.near import BITS, bits_apart, difference_hash, near_duplicates
+from data.collecting.near import BITS, bits_apart, difference_hash, near_duplicates
 from data.sample import draw
 from engine.errors import UserError
 from scripts.clean_images import main
@@ -138,7 +138,7 @@ def test_a_report_of_an_interrupted_run_moves_back_what_was_moved(folder, tmp_pa
             raise KeyboardInterrupt
         Path(source).rename(target)
 
-    monkeypatch.setattr("data.aside.shutil.move", move)
+    monkeypatch.setattr("data.collecting.aside.shutil.move", move)
     with pytest.raises(KeyboardInterrupt):
         run(folder)
     monkeypatch.undo()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import face_detector
-from data.face_crop import crop_face
-from data.face_detector import Face, FaceDetector, read_cascade
+from data.collecting import face_detector
+from data.collecting.face_crop import crop_face
+from data.collecting.face_detector import Face, FaceDetector, read_cascade
 from engine.errors import UserError
 from scripts import crop_faces
 from scripts.crop_faces import main

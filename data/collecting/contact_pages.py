@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from data.clean import Fault
+from data.collecting.clean import Fault
 from data.images import read_picture
 from engine.errors import UserError
 from engine.files import whole_file

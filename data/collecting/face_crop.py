@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.face_detector import Face
+from data.collecting.face_detector import Face
 from data.fit import resize
 from data.images import read_picture
 from engine.folder import Job, beside

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from data.collecting.near import BITS, bits_apart, difference_hash, near_duplicates
 from data.images import read_picture
-from data.near import BITS, bits_apart, difference_hash, near_duplicates
 from engine.errors import UserError
 from engine.make import in_threads
 

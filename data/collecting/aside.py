@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass
 from itertools import count
 from pathlib import Path
 
-from data.clean import Fault
+from data.collecting.clean import Fault
 from engine.errors import UserError
 from engine.files import cannot_write, whole_file
 from engine.progress import progress
