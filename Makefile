@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test test-more lint bench clean
 
-$(VENV)/.installed: requirements.txt requirements-dev.txt
+$(VENV)/.installed: requirements.txt requirements-extra.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --requirement requirements-dev.txt
 	touch $@

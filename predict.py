@@ -1,6 +1,7 @@
-"""Predict from folder to folder with a trained network.
+"""Predict from folder to folder with a trained network, or make pictures from nothing (dcgan).
 
     python predict.py --weights RUN --input FOLDER --output FOLDER
+    python predict.py --weights RUN --output FOLDER --count N --seed S --grid
 
 W is a run folder (its best checkpoint, else its newest) or a checkpoint file; the family and its options come from it.
 """
@@ -9,73 +10,49 @@ import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from data import dcgan_io
 from data.pix2pix_io import Pix2PixPictures
 from data.seg_io import SegPictures
 from data.spade_io import SpadeLabels
-from engine import checkpoint
+from engine import checkpoint, folder
 from engine.device import autocast, choose_device, note_emulated_bf16
 from engine.errors import UserError, door
 from engine.files import require_writable
-from engine.folder import Network, figures, find_jobs, predict_folder
 from engine.gallery import write_gallery, write_sheet
 from engine.progress import progress
 from models import build
 from models.layers import predicting
+from options.dcgan import DcganOptions
 from options.load import from_dict
 from options.pix2pix import Pix2PixOptions
 from options.seg import SegOptions
 from options.spade import SpadeOptions
 
-# family: options, the network that predicts, its pictures
-FAMILIES = {
-    "seg": (SegOptions, partial(build.seg_generator, download=False), SegPictures),
-    "pix2pix": (Pix2PixOptions, build.pix2pix_generator, Pix2PixPictures),
-    "spade": (SpadeOptions, build.spade_generator, SpadeLabels),
-}
-
-
-def family_arguments() -> dict[Callable[[argparse.ArgumentParser], None], list[str]]:
-    """What adds further arguments to a parser -> the families that know these."""
-    known = {}
-    for family, (_, _, pictures) in FAMILIES.items():
-        for add in pictures.arguments:
-            known.setdefault(add, []).append(family)
-    return known
-
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True, metavar="W", help="a run folder or a checkpoint file")
-    parser.add_argument("--input", required=True, type=Path, help="a picture or a folder (with its sub-folders)")
-    parser.add_argument("--output", required=True, type=Path, help="the folder for the results: the same names, as PNG")
+    parser.add_argument("--output", required=True, type=Path, help="the folder for the results")
     parser.add_argument(
-        "--fit",
-        choices=("pad", "crop", "stretch", "tile"),
-        default="pad",
-        help="how a picture meets the network's size: pad (default), crop, stretch, or tile (windows at native scale)",
+        "--batch",
+        type=int,
+        default=8,
+        help=f"pictures at once (default 8; dcgan: always {dcgan_io.SLICE}, so that a seed's pictures never change)",
     )
-    parser.add_argument("--batch", type=int, default=8, help="pictures at once (default 8)")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
-    parser.add_argument(
-        "--layout",
-        choices=("auto", "single", "pair"),
-        default="auto",
-        help="what a 2:1 picture is: single, or a pair of input and target (auto: as the family has it)",
-    )
     parser.add_argument("--norm-stats", choices=("running", "batch"), help="overrides the run's sample.norm_stats")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of what is drawn at random for a picture, by its name below --input"
+        "--seed", type=int, default=0, help="of all that is drawn at random for a picture, by its name or number"
     )
-    parser.add_argument("--limit", type=int, help="only the first N pictures")
     parser.add_argument("--overwrite", action="store_true", help="predict again what is already there")
-    parser.add_argument("--pairs", action="store_true", help="write input|output side by side as NAME.png")
-    parser.add_argument("--gallery", action="store_true", help="also write index.html: inputs beside their outputs")
-    parser.add_argument("--grid", action="store_true", help="also write grid.png: one sheet of inputs and outputs")
+    parser.add_argument("--gallery", action="store_true", help="also write index.html: the outputs beside their inputs")
+    parser.add_argument("--grid", action="store_true", help="also write grid.png: one sheet of them")
     for add in family_arguments():
         add(parser)
     args = parser.parse_args()
@@ -84,6 +61,73 @@ def arguments() -> argparse.Namespace:
         if value is not None and value < 1:
             parser.error(f"--{name} {value}: expected a whole number of at least 1")
     return args
+
+
+def predict_files(network: nn.Module, opt: Any, family_pictures: type, args: argparse.Namespace) -> None:
+    """Outputs of the pictures in --input."""
+    if args.input is None:
+        raise UserError(f"--input: is missing: {opt.family} predicts of pictures; name one, or a folder", 2)
+    pictures, device = family_pictures(opt, args), next(network.parameters()).device
+    reserved = ("grid.png",) if args.grid else ()
+    jobs = folder.find_jobs(args.input, args.output, pictures.extra_suffixes, args.limit, reserved)
+    require_writable(args.output)
+    norm_stats = args.norm_stats or opt.sample.norm_stats
+
+    def forward(x: torch.Tensor, names: Sequence[str]) -> torch.Tensor:
+        mode = predicting(network, norm_stats, pictures.dropout)
+        with torch.inference_mode(), autocast(device, args.precision), mode:
+            return pictures.forward(network, x, names)
+
+    # by its own statistics, or with dropout: every picture alone
+    own = norm_stats == "batch" and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
+    batch = 1 if own or pictures.dropout else args.batch
+    fitted = folder.Network(forward, opt.data.size, args.fit, batch, device, pictures.prepare)
+    report = folder.predict_folder(jobs, pictures, fitted, args.overwrite)
+    print(f"{report.summary()} -> {args.output}")
+    shown = sorted(report.written + report.existing, key=lambda job: job.name)
+    if args.gallery and shown:
+        cards = progress(folder.figures(shown, pictures, fitted), len(shown), "gallery", "picture")
+        earlier = f", {len(report.existing)} of them from an earlier run" if report.existing else ""
+        title = f"Predictions by {args.weights}{earlier}"
+        print(f"gallery: {write_gallery(args.output, cards, title, pictures.legend)}")
+    if args.grid and shown:
+        write_sheet(args.output / "grid.png", folder.figures(shown, pictures, fitted))
+    if report.failed:
+        raise UserError(f"{len(report.failed)} of {len(jobs)} files failed:\n  " + "\n  ".join(report.failed))
+
+
+def predict_latents(network: nn.Module, opt: Any, family_pictures: type, args: argparse.Namespace) -> None:
+    """--count pictures and --interpolate walks, of latents drawn by their numbers."""
+    pictures, device = family_pictures(opt, args), next(network.parameters()).device
+    require_writable(args.output)
+    with autocast(device, args.precision), predicting(network, args.norm_stats or opt.sample.norm_stats):
+        summary = pictures.write(network)
+    print(f"{summary} -> {args.output}")
+    if args.gallery:
+        title = f"Pictures by {args.weights}, seed {args.seed}"
+        print(f"gallery: {write_gallery(args.output, pictures.figures(), title)}")
+    if args.grid:
+        pictures.write_grid()
+
+
+FILES = (folder.add_arguments, predict_files)
+LATENTS = (dcgan_io.add_arguments, predict_latents)
+# family: options, the network that predicts, its pictures, what they are made of
+FAMILIES = {
+    "seg": (SegOptions, partial(build.seg_generator, download=False), SegPictures, FILES),
+    "pix2pix": (Pix2PixOptions, build.pix2pix_generator, Pix2PixPictures, FILES),
+    "spade": (SpadeOptions, build.spade_generator, SpadeLabels, FILES),
+    "dcgan": (DcganOptions, build.dcgan_generator, dcgan_io.GeneratedPictures, LATENTS),
+}
+
+
+def family_arguments() -> dict[Callable[[argparse.ArgumentParser], None], list[str]]:
+    """What adds further arguments to a parser -> the families that know these."""
+    known = {}
+    for family, (_, _, pictures, (add_shared, _)) in FAMILIES.items():
+        for add in (add_shared, *pictures.arguments):
+            known.setdefault(add, []).append(family)
+    return known
 
 
 def refuse_other_families(args: argparse.Namespace, family: str) -> None:
@@ -105,7 +149,7 @@ def load_network(weights: str, device: torch.device):
     content = checkpoint.load(path)
     if content["family"] not in FAMILIES:
         raise UserError(f"{path}: family {content['family']}: this program knows {', '.join(FAMILIES)}; update it")
-    options, build_network, pictures = FAMILIES[content["family"]]
+    options, build_network, pictures, _ = FAMILIES[content["family"]]
     try:
         opt = from_dict(options, content["options"], str(path))
     except UserError as error:
@@ -123,35 +167,10 @@ def main() -> None:
     device = choose_device(args.device, "--device ")
     if args.precision == "bf16":
         note_emulated_bf16(device)
-    network, opt, family_pictures = load_network(args.weights, device)
+    network, opt, pictures = load_network(args.weights, device)
     refuse_other_families(args, opt.family)
-    pictures = family_pictures(opt, args)
-    reserved = ("grid.png",) if args.grid else ()
-    jobs = find_jobs(args.input, args.output, pictures.extra_suffixes, args.limit, reserved)
-    require_writable(args.output)
-    norm_stats = args.norm_stats or opt.sample.norm_stats
-
-    def forward(x: torch.Tensor, names: Sequence[str]) -> torch.Tensor:
-        mode = predicting(network, norm_stats, pictures.dropout)
-        with torch.inference_mode(), autocast(device, args.precision), mode:
-            return pictures.forward(network, x, names)
-
-    # by its own statistics, or with dropout: every picture alone
-    own = norm_stats == "batch" and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
-    batch = 1 if own or pictures.dropout else args.batch
-    fitted = Network(forward, opt.data.size, args.fit, batch, device, pictures.prepare)
-    report = predict_folder(jobs, pictures, fitted, args.overwrite)
-    print(f"{report.summary()} -> {args.output}")
-    shown = sorted(report.written + report.existing, key=lambda job: job.name)
-    if args.gallery and shown:
-        cards = progress(figures(shown, pictures, fitted), len(shown), "gallery", "picture")
-        earlier = f", {len(report.existing)} of them from an earlier run" if report.existing else ""
-        title = f"Predictions by {args.weights}{earlier}"
-        print(f"gallery: {write_gallery(args.output, cards, title, pictures.legend)}")
-    if args.grid and shown:
-        write_sheet(args.output / "grid.png", figures(shown, pictures, fitted))
-    if report.failed:
-        raise UserError(f"{len(report.failed)} of {len(jobs)} files failed:\n  " + "\n  ".join(report.failed))
+    _, predict = FAMILIES[opt.family][3]
+    predict(network, opt, pictures, args)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The check of a whole data set before training: every file is read once, every problem is one line."""
 
-import hashlib
 import json
 import os
 import shlex
@@ -16,6 +15,7 @@ import numpy as np
 import yaml
 
 from data.archive import read_zipped
+from data.cache import cache_folder, cache_key
 from data.files import Sample, read_pair, read_spade, read_two
 from data.images import read_picture, require_size
 from data.palette import IGNORED, Palette
@@ -174,18 +174,7 @@ def classes_word(classes: tuple) -> str:
 
 def stamp_path(files: list[Path], settings: list) -> Path:
     """The stamp of a check: its name is a hash of the files' names, sizes and times, and of the settings."""
-    about = []
-    for path in files:
-        try:
-            stat = path.stat()
-        except OSError as error:
-            raise UserError(
-                f"{path}: {error.strerror}, or a link to nothing: restore the file, or remove it"
-            ) from error
-        about.append((str(path.absolute()), stat.st_size, stat.st_mtime_ns))
-    key = hashlib.sha256(json.dumps([settings, about]).encode()).hexdigest()[:32]
-    cache = os.environ.get("ATELIER_CACHE") or os.path.expanduser("~/.cache/atelier")
-    return Path(cache) / "checked" / f"{key}.json"
+    return cache_folder() / "checked" / f"{cache_key(files, settings)}.json"
 
 
 def write_stamp(stamp: Path, count: int) -> None:

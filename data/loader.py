@@ -28,7 +28,7 @@ class _Drawn(Dataset):
         return self.source.item(index, np.random.default_rng((*self.seed, 1, position)))
 
 
-class _Order:
+class Order:
     """Batches of (position, index): every pass a fresh permutation; a partial batch is filled from the next pass."""
 
     def __init__(self, count: int, batch: int, seed: tuple[int, ...], start: int):
@@ -67,7 +67,7 @@ def batches(
     return iter(
         DataLoader(
             _Drawn(source, (seed, stream)),
-            batch_sampler=_Order(len(source), batch, (seed, stream), start),
+            batch_sampler=Order(len(source), batch, (seed, stream), start),
             num_workers=workers,
             worker_init_fn=_quiet_worker if workers else None,
             pin_memory=pin,

@@ -1,6 +1,7 @@
 """Prediction from folder to folder: which files, in which batches, what failed. The family reads and writes."""
 
 import sys
+from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,27 @@ class Pictures(Protocol):
 
     def views(self, path: Path, network: "Network") -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """What the gallery shows before and after the outputs: title -> uint8 [H, W, 3]."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("seg, pix2pix and spade")
+    group.add_argument(
+        "--input", type=Path, help="a picture or a folder (with its sub-folders); outputs have the same names, as PNG"
+    )
+    group.add_argument(
+        "--fit",
+        choices=("pad", "crop", "stretch", "tile"),
+        default="pad",
+        help="how a picture meets the network's size: pad (default), crop, stretch, or tile (windows at native scale)",
+    )
+    group.add_argument(
+        "--layout",
+        choices=("auto", "single", "pair"),
+        default="auto",
+        help="what a 2:1 picture is: single, or a pair of input and target (auto: as the family has it)",
+    )
+    group.add_argument("--limit", type=int, help="only the first N pictures")
+    group.add_argument("--pairs", action="store_true", help="write input|output side by side as NAME.png")
 
 
 @dataclass(frozen=True)
@@ -93,13 +115,17 @@ def find_jobs(
             raise UserError(f"{job.source}: its output would overwrite it; name another --output")
         for suffix in ("", *suffixes):
             target = beside(job.target, suffix)
-            if target.is_dir():
-                raise UserError(f"{target}: a folder stands where an output should go; name another --output")
+            require_file_place(target)
             name = str(target).casefold()  # some file systems do not tell the case
             if name in taken:
                 raise UserError(f"{job.source}: its output {target} is also that of {taken[name]}; rename one")
             taken[name] = job.source
     return jobs
+
+
+def require_file_place(target: Path) -> None:
+    if target.is_dir():
+        raise UserError(f"{target}: a folder stands where an output should go; name another --output")
 
 
 def beside(target: Path, suffix: str) -> Path:

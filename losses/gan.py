@@ -11,14 +11,17 @@ from torch import Tensor
 MODES = ("bce", "lsgan", "hinge", "wgan")
 
 
-def real_loss(mode: str, logits: Tensor) -> Tensor:
-    """D's term on real samples."""
-    assert mode in MODES, mode
+def real_loss(mode: str, logits: Tensor, smoothing: float = 0.0) -> Tensor:
+    """D's term on real samples.
+
+    smoothing: one-sided (Salimans et al. 2016, arXiv:1606.03498, sec. 3.4); the target of bce and lsgan is 1 less it.
+    """
+    assert mode in MODES and (not smoothing or mode in ("bce", "lsgan")), (mode, smoothing)
     logits = logits.float()
-    if mode == "bce":
-        return F.softplus(-logits).mean()
+    if mode == "bce":  # t softplus(-x) + (1 - t) softplus(x), where softplus(x) = x + softplus(-x)
+        return (F.softplus(-logits) + smoothing * logits).mean()
     if mode == "lsgan":
-        return (logits - 1).square().mean()
+        return (logits - (1 - smoothing)).square().mean()
     if mode == "wgan":
         return -logits.mean()
     return F.relu(1 - logits).mean()
@@ -40,3 +43,14 @@ def fake_loss(mode: str, logits: Tensor) -> Tensor:
 def generator_loss(mode: str, logits: Tensor) -> Tensor:
     """G's term on D's logits of the fakes: that they be taken for real."""
     return -logits.float().mean() if mode == "hinge" else real_loss(mode, logits)
+
+
+def relativistic_loss(better: Tensor, worse: Tensor) -> Tensor:
+    """E[softplus(worse - better)]: that of two logits, paired by place, the one be above the other.
+
+    The RSGAN of Jolicoeur-Martineau 2018, arXiv:1807.00734, and with R1 and R2 (losses/penalty.py) the objective of
+    R3GAN, Huang et al. 2024, arXiv:2501.05441, Eq. 2. D's term is relativistic_loss(D(x), D(G(z))), G's
+    relativistic_loss(D(G(z)), D(x)). better, worse: logits [B].
+    """
+    assert better.shape == worse.shape, (better.shape, worse.shape)
+    return F.softplus(worse.float() - better.float()).mean()

@@ -25,7 +25,7 @@ def _gradients(logits: Sequence[Tensor], x: Tensor) -> Iterator[Tensor]:
     (Where batch norm lets them, it is the sum's gradient, as in the Chainer original.)
     """
     for map_ in logits:
-        value = map_.float().flatten(1).mean(1).sum()
+        value = map_.float().reshape(len(map_), -1).mean(1).sum()
         (gradient,) = torch.autograd.grad(value, x, create_graph=True)
         yield gradient.float().flatten(1)
 

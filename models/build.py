@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from models.dcgan_discriminator import DCGANDiscriminator, FCDiscriminator
+from models.dcgan_generator import DCGANGenerator, FCGenerator
 from models.init import initialize
 from models.patch import MultiscaleDiscriminator, PatchDiscriminator, PixelDiscriminator
 from models.pix2pix_resnet import ResnetGenerator
@@ -96,6 +98,26 @@ def spade_discriminator(opt: Any) -> nn.Module:
         D = MultiscaleDiscriminator(channels, m.d_width, norm=m.d_norm, conv_norm=m.conv_norm, eps=m.norm_eps, **layout)
         return initialize(D, "xavier", 0.02)  # as in the SPADE authors' program
     return SpadeDiscriminator(channels, m.d_width, m.conv_norm, m.d_norm, m.norm_eps)
+
+
+def dcgan_generator(opt: Any) -> nn.Module:
+    """G of the dcgan family: z [B, Z], y [B, K] or None -> picture [B, 3, S, S] in [-1, 1]."""
+    m = opt.model
+    same = dict(z=m.z, width=m.g_width, size=opt.data.size[0], classes=len(opt.data.classes), norm=m.g_norm)
+    if m.variant == "dcgan":
+        return DCGANGenerator(extra_layers=m.n_extra_g, **same)
+    return FCGenerator(decoder=m.variant == "illustration", **same)
+
+
+def dcgan_discriminator(opt: Any) -> nn.Module:
+    """D of the dcgan family: picture [B, 3, S, S], y [B, K] or None -> logits [B]."""
+    m = opt.model
+    same = dict(
+        width=m.d_width, size=opt.data.size[0], classes=len(opt.data.classes), norm=m.d_norm, conv_norm=m.d_conv_norm
+    )
+    if m.variant == "dcgan":
+        return DCGANDiscriminator(extra_layers=m.n_extra_d, **same)
+    return FCDiscriminator(**same)
 
 
 def millions(network: nn.Module) -> str:

@@ -1,14 +1,17 @@
 """Time a training step of ours against plain PyTorch, in one run.
 
-    python scripts/benchmark.py [--family seg pix2pix spade] [--rounds 3] [--steps 8] [--reference DIR] [--json FILE]
+    python scripts/benchmark.py [--family seg pix2pix spade dcgan] [--rounds 3] [--steps 8] [--json FILE]
+        [--reference CHECKOUT]
 
 seg: the Chainer original's defaults (Caffe ResNet-101 generator, batch 1, 256x256, semi-supervised step on). Plain is
-the textbook loop over our networks: eager fp32, D's step on a detached forward of its own, torch.optim.Adam as is.
+the textbook loop of scripts/plain_loops.py over our networks.
 pix2pix: U-Net-256, PatchGAN, lsgan, batch 1, 256x256, dropout, no averaged weights. Plain as above; with --reference, a
 checkout of the authors' PyTorch program (pytorch-CycleGAN-and-pix2pix), its optimize_parameters() on random pictures.
 
 spade: the Chainer original's defaults without VGG (width 64, batch 1, 256x256, two D steps with the squared-sum
 penalty, feature matching).
+
+dcgan: animeGAN's defaults (model 1, one extra layer in G, batch 64, 64x64), no averaged weights.
 
 Ours is the train script itself with its loader and logs. Every variant runs in fresh processes, in turn, `rounds`
 times; the table gives medians, ratios against the first row, and the peak memory above that after the imports.
@@ -28,7 +31,7 @@ from statistics import median
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-FAMILIES = ("seg", "pix2pix", "spade")
+FAMILIES = ("seg", "pix2pix", "spade", "dcgan")
 OURS = {"ours fp32": "fp32", "ours bf16": "bf16"}  # variant: run.precision
 WARM_UP = 2
 
@@ -44,11 +47,14 @@ def options(family: str, folder: str, steps: int, precision: str):
         "seg": "seg_original data.drawn_labeled=8 data.drawn_unlabeled=8 loss.semi_start=0",
         "pix2pix": "pix2pix data.drawn_train=8 ema.half_life=0",
         "spade": "spade_original data.drawn_train=8 loss.perceptual=0",
+        "dcgan": "dcgan data.drawn_train=64 data.augment=none ema.half_life=0",
     }
     file, *words = own[family].split()
     words += f"""run.dir={folder}/run run.epochs=none run.steps={steps + WARM_UP} run.precision={precision}
-        run.log_every=1 run.sample_every=0 run.eval_every=0 data.drawn_val=1 data.workers=1""".split()
-    cls = {"seg": "SegOptions", "pix2pix": "Pix2PixOptions", "spade": "SpadeOptions"}[family]
+        run.log_every=1 run.sample_every=0 run.eval_every=0 data.workers=1""".split()
+    words += [] if family == "dcgan" else ["data.drawn_val=1"]
+    names = {"seg": "SegOptions", "pix2pix": "Pix2PixOptions", "spade": "SpadeOptions", "dcgan": "DcganOptions"}
+    cls = names[family]
     return load(getattr(module, cls), [str(ROOT / f"options/{file}.yaml"), *words], module.DEFAULT_FILE)
 
 
@@ -56,119 +62,10 @@ def ours(family: str, folder: str, steps: int, precision: str) -> list[float]:
     """Seconds of each step of the train script, from its log."""
     import importlib
 
-    importlib.import_module(f"train_{family}").train(options(family, folder, steps, precision))
+    opt = options(family, folder, steps, precision)
+    importlib.import_module(f"train_{family}").train(opt)
     lines = [json.loads(line) for line in (Path(folder) / "run" / "log.jsonl").open()]
-    return [1 / line["images_per_s"] for line in lines]
-
-
-def plain_seg(folder: str, steps: int) -> list[float]:
-    """Seconds of each step of a plain loop over random pictures."""
-    import torch
-    import torch.nn.functional as F
-
-    from models import build
-
-    opt = options("seg", folder, steps, "fp32")
-    G, D = build.seg_generator(opt), build.seg_discriminator(opt)
-    G_opt = torch.optim.Adam(G.parameters(), 2.5e-4, (0.9, 0.99), weight_decay=1e-4)
-    D_opt = torch.optim.Adam(D.parameters(), 1e-4, (0.9, 0.99))
-    seconds = []
-    for _ in range(steps + WARM_UP):
-        x, u, y = torch.rand(1, 3, 256, 256), torch.rand(1, 3, 256, 256), torch.randint(0, 5, (1, 256, 256))
-        start = time.perf_counter()
-        real = F.one_hot(y, 5).permute(0, 3, 1, 2).float()
-        p = G(x).softmax(1)
-        loss_G = -(real * (p + 1e-12).log()).mean() - 0.01 * D(p).mean()
-        G_opt.zero_grad()
-        loss_G.backward()
-        G_opt.step()
-        loss_D = 0.5 * (F.relu(1 - D(real)).mean() + F.relu(1 + D(p.detach())).mean())
-        D_opt.zero_grad()
-        loss_D.backward()
-        D_opt.step()
-        p = G(u).softmax(1)
-        confidence = D(p)
-        target = F.one_hot(p.argmax(1), 5).permute(0, 3, 1, 2) * (confidence.sigmoid() > 0.2)
-        semi = -0.001 * confidence.mean() - 0.1 * (target.detach() * (p + 1e-12).log()).mean()
-        G_opt.zero_grad()
-        semi.backward()
-        G_opt.step()
-        seconds.append(time.perf_counter() - start)
-    return seconds
-
-
-def plain_pix2pix(folder: str, steps: int) -> list[float]:
-    """Seconds of each step of a plain loop over random pictures."""
-    import torch
-    import torch.nn.functional as F
-
-    from models import build
-
-    opt = options("pix2pix", folder, steps, "fp32")
-    G, D = build.pix2pix_generator(opt), build.pix2pix_discriminator(opt)
-    G_opt, D_opt = (torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999)) for network in (G, D))
-    seconds = []
-    for _ in range(steps + WARM_UP):
-        x, y = (torch.rand(1, 3, 256, 256) * 2 - 1 for _ in "xy")
-        start = time.perf_counter()
-        fake = G(x)
-        fake_logits, real_logits = D(torch.cat((x, fake.detach()), 1))[0][-1], D(torch.cat((x, y), 1))[0][-1]
-        loss_D = 0.5 * (fake_logits.square().mean() + (real_logits - 1).square().mean())
-        D_opt.zero_grad()
-        loss_D.backward()
-        D_opt.step()
-        D.requires_grad_(False)
-        loss_G = (D(torch.cat((x, fake), 1))[0][-1] - 1).square().mean() + 100 * F.l1_loss(fake, y)
-        G_opt.zero_grad()
-        loss_G.backward()
-        G_opt.step()
-        D.requires_grad_(True)
-        seconds.append(time.perf_counter() - start)
-    return seconds
-
-
-def plain_spade(folder: str, steps: int) -> list[float]:
-    """Seconds of each iteration of a plain loop over random labels and pictures."""
-    import torch
-    import torch.nn.functional as F
-
-    from models import build
-
-    opt = options("spade", folder, steps, "fp32")
-    G, D = build.spade_generator(opt), build.spade_discriminator(opt)
-    G_opt, D_opt = (
-        torch.optim.Adam(G.parameters(), 5e-5, (0.0, 0.9)),
-        torch.optim.Adam(D.parameters(), 2e-4, (0.0, 0.9)),
-    )
-
-    def batch() -> list:
-        m = F.one_hot(torch.randint(0, 5, (1, 256, 256)), 5).permute(0, 3, 1, 2)[:, :4].float()
-        return [m, torch.rand(1, 3, 256, 256) * 2 - 1, torch.rand(1, 3, 1, 1) * m[:, 2:3]]
-
-    seconds = []
-    for _ in range(steps + WARM_UP):
-        batches = [batch() for _ in range(3)]
-        start = time.perf_counter()
-        for m, x, c in batches[:2]:
-            fake = G(m, c).detach()
-            x.requires_grad_()
-            real_logits, fake_logits = D(torch.cat((m, x, c), 1))[0][-1], D(torch.cat((m, fake, c), 1))[0][-1]
-            (slope,) = torch.autograd.grad(real_logits.mean(), x, create_graph=True)
-            penalty = 10 * slope.sum() ** 2
-            loss_D = 0.5 * (F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean() + penalty)
-            D_opt.zero_grad()
-            loss_D.backward()
-            D_opt.step()
-        m, x, c = batches[2]
-        fake = G(m, c)
-        (reals,), (fakes,) = D(torch.cat((m, x, c), 1)), D(torch.cat((m, fake, c), 1))
-        matching = sum(F.l1_loss(f, r.detach()) for f, r in zip(fakes[:-1], reals[:-1], strict=True))
-        loss_G = -fakes[-1].mean() + 2 * matching
-        G_opt.zero_grad()
-        loss_G.backward()
-        G_opt.step()
-        seconds.append(time.perf_counter() - start)
-    return seconds
+    return [opt.data.batch / line["images_per_s"] for line in lines]
 
 
 def reference_pix2pix(checkout: str, steps: int) -> list[float]:
@@ -215,7 +112,8 @@ def child(family: str, variant: str, steps: int, reference: str | None) -> None:
         elif variant == "reference":
             seconds = reference_pix2pix(reference, steps)
         else:
-            seconds = {"seg": plain_seg, "pix2pix": plain_pix2pix, "spade": plain_spade}[family](folder, steps)
+            plain = __import__("scripts.plain_loops", fromlist=[family])
+            seconds = getattr(plain, family)(options(family, folder, steps, "fp32"), steps + WARM_UP)
     print(json.dumps({"seconds": seconds[WARM_UP:], "peak_mb": peak_mb() - imports}))
 
 

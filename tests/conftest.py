@@ -10,7 +10,7 @@ from PIL import Image
 from data.edges import make_pair
 from data.palette import ANIME, encode_label
 from data.sample import draw, make_drawn_set
-from options import pix2pix, spade
+from options import dcgan, pix2pix, spade
 from options.load import load
 from options.seg import DEFAULT_FILE, SegOptions
 
@@ -105,6 +105,34 @@ def tiny_spade(drawn_spade, tmp_path):
             [*TINY_SPADE, f"data.root={drawn_spade}", f"run.dir={tmp_path / name}", *words],
             spade.DEFAULT_FILE,
         )
+
+    return make
+
+
+TINY_DCGAN = """
+    run.device=cpu run.steps=4 run.log_every=1 run.sample_every=0 run.save_every=2
+    data.batch=4 data.workers=0 model.z=6 model.g_width=4 model.d_width=4 ema.half_life=20
+""".split()  # noqa: SIM905
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory) -> Path:
+    """9 pictures of 72x72 in the sub-folders a (5) and b (4)."""
+    folder = tmp_path_factory.mktemp("faces")
+    for i in range(9):
+        path = folder / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(draw(i, 72).picture).save(path)
+    return folder
+
+
+@pytest.fixture
+def tiny_dcgan(faces, tmp_path):
+    """Options of a tiny dcgan run: tiny_dcgan("NAME", "key=value", ...); its folder is tmp_path/NAME."""
+
+    def make(name: str, *words: str) -> dcgan.DcganOptions:
+        words = [*TINY_DCGAN, f"data.root={faces}", f"run.dir={tmp_path / name}", *words]
+        return load(dcgan.DcganOptions, words, dcgan.DEFAULT_FILE)
 
     return make
 

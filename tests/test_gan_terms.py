@@ -1,9 +1,10 @@
-"""WGAN-GP, feature matching and mode seeking against independent references."""
+"""Adversarial terms, WGAN-GP, feature matching and mode seeking against independent references."""
 
 import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from losses import gan
@@ -17,6 +18,41 @@ def test_wgan_is_the_difference_of_means():
     assert gan.real_loss("wgan", real) == -real.mean()
     assert gan.fake_loss("wgan", fake) == fake.mean()
     assert gan.generator_loss("wgan", fake) == -fake.mean()
+
+
+def test_smoothing_lowers_the_target_of_real_samples():
+    logits = torch.randn(64, dtype=torch.float64) * 3
+    for target in (1.0, 0.9, 0.5):
+        bce = F.binary_cross_entropy(logits.sigmoid(), torch.full_like(logits, target))
+        assert gan.real_loss("bce", logits, 1 - target).item() == pytest.approx(bce.item(), rel=1e-5)
+        squares = (logits - target).square().mean()
+        assert gan.real_loss("lsgan", logits, 1 - target).item() == pytest.approx(squares.item(), rel=1e-5)
+    best = math.log(0.9 / 0.1)  # the logit of the target: no slope there
+    logit = torch.tensor([best], requires_grad=True)
+    gan.real_loss("bce", logit, 0.1).backward()
+    assert abs(logit.grad.item()) < 1e-6
+    for mode in ("hinge", "wgan"):
+        with pytest.raises(AssertionError, match=mode):
+            gan.real_loss(mode, torch.zeros(2), 0.1)
+
+
+def test_relativistic_loss_compares_pairs():
+    better, worse = torch.randn(8, dtype=torch.float64), torch.randn(8, dtype=torch.float64)
+    expected = sum(-math.log(1 / (1 + math.exp(w - b))) for b, w in zip(better.tolist(), worse.tolist(), strict=True))
+    assert gan.relativistic_loss(better, worse).item() == pytest.approx(expected / 8, rel=1e-6)
+    assert gan.relativistic_loss(better + 5, worse + 5).item() == pytest.approx(expected / 8, rel=1e-5)
+    far = torch.tensor([1e4])
+    assert gan.relativistic_loss(far, -far) == 0 and gan.relativistic_loss(-far, far).item() == pytest.approx(2e4)
+    with pytest.raises(AssertionError, match="8"):
+        gan.relativistic_loss(better, worse[:1])
+
+
+def test_relativistic_loss_of_equals_pulls_them_apart():
+    better, worse = torch.zeros(2, requires_grad=True), torch.zeros(2, requires_grad=True)
+    loss = gan.relativistic_loss(better, worse)
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(2))
+    assert better.grad.tolist() == [-0.25, -0.25] and worse.grad.tolist() == [0.25, 0.25]
 
 
 def test_penalty_of_a_linear_critic_is_known():

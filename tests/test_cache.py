@@ -1,0 +1,188 @@
+"""The cache of decoded pictures: the same bytes from everywhere, a change noticed, damage mended, no disk needed."""
+
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.cache import STALE, cached
+from engine.errors import UserError
+
+SHAPE = (3, 4, 5)
+NAMES = [f"{i}.bin" for i in range(7)]
+BAD = ("2.bin", "5.bin")
+
+
+def picture(name: str) -> np.ndarray:
+    return np.random.default_rng(int(Path(name).stem)).integers(0, 256, SHAPE).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A file for each name: the picture's bytes, in BAD ones nothing."""
+    for name in NAMES:
+        (tmp_path / name).write_bytes(b"" if name in BAD else picture(name).tobytes())
+    return tmp_path
+
+
+class Reader:
+    """Reads the folder's files and counts how many."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.reads = folder, 0
+
+    def read(self, name: str) -> np.ndarray:
+        self.reads += 1
+        data = (self.folder / name).read_bytes()
+        if not data:
+            raise UserError(f"{name}: empty")
+        return np.frombuffer(data, np.uint8).reshape(SHAPE)
+
+    def cached(self, names=tuple(NAMES), settings=("test",), **more):
+        return cached(self.read, names, SHAPE, [self.folder / name for name in names], list(settings), **more)
+
+
+@pytest.fixture
+def reader(folder) -> Reader:
+    return Reader(folder)
+
+
+def files(cache: Path) -> list[str]:
+    return sorted(path.suffix for path in (cache / "pictures").iterdir())
+
+
+def sound(found, kept=tuple(name for name in NAMES if name not in BAD)) -> bool:
+    true = torch.from_numpy(np.stack([picture(name) for name in kept]))
+    return found.names == list(kept) and torch.equal(found.pictures, true)
+
+
+@pytest.mark.parametrize("more", [{"workers": 0}, {"workers": 4}, {"disk": False}])
+def test_the_pictures_and_the_problems(reader, cache, more):
+    found = reader.cached(**more)
+    assert sound(found) and found.problems == ["2.bin: empty", "5.bin: empty"]
+    if "disk" in more:
+        assert found.file is None and not (cache / "pictures").exists()
+    else:
+        assert found.file.parent == cache / "pictures" and files(cache) == [".json", ".u8"]
+
+
+def test_more_pictures_than_are_decoded_ahead(reader, monkeypatch):
+    monkeypatch.setattr("data.cache.BLOCK", 2)
+    assert sound(reader.cached(workers=3))
+
+
+def test_what_was_decoded_is_not_read_again(reader):
+    first, again = reader.cached(), reader.cached()
+    assert reader.reads == len(NAMES)
+    assert sound(again) and again.problems == first.problems and again.file == first.file
+
+
+def test_writing_to_the_pictures_does_not_change_the_file(reader):
+    reader.cached().pictures.zero_()
+    assert sound(reader.cached()) and reader.reads == len(NAMES)
+
+
+def test_every_change_is_noticed(reader, folder):
+    made = {reader.cached().file}
+    made |= {reader.cached(settings=["other"]).file, reader.cached(NAMES[::-1]).file, reader.cached(NAMES[:3]).file}
+    (folder / BAD[0]).write_bytes(picture(BAD[0]).tobytes())
+    found = reader.cached()
+    made.add(found.file)
+    assert sound(found, [name for name in NAMES if name != BAD[1]])
+    stat = (folder / NAMES[0]).stat()
+    os.utime(folder / NAMES[0], ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    made.add(reader.cached().file)
+    assert len(made) == 6
+
+
+DAMAGE = {
+    "a bit": lambda file: file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:]),
+    "cut off": lambda file: file.write_bytes(file.read_bytes()[:-1]),
+    "longer": lambda file: file.write_bytes(file.read_bytes() + b"x"),
+    "gone": lambda file: file.unlink(),
+    "json cut off": lambda file: file.with_suffix(".json").write_text('{"crc32": 1, "na'),
+    "json of something else": lambda file: file.with_suffix(".json").write_text("[]"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_cache_is_made_again(reader, capsys, damage):
+    file = reader.cached().file
+    damage(file)
+    capsys.readouterr()
+    assert sound(reader.cached()) and reader.reads == 2 * len(NAMES)
+    assert f"note: {file}: damaged: made again\n" in capsys.readouterr().out
+    assert sound(reader.cached()) and reader.reads == 2 * len(NAMES)
+
+
+def test_a_stop_between_the_two_files_is_no_damage(reader, capsys):
+    reader.cached().file.with_suffix(".json").unlink()
+    capsys.readouterr()
+    assert sound(reader.cached()) and "note" not in capsys.readouterr().out
+
+
+def test_no_sound_picture(reader):
+    for _ in range(2):
+        found = reader.cached(BAD)
+        assert found.pictures.shape == (0, *SHAPE) and len(found.problems) == 2
+
+
+def test_a_folder_that_cannot_be_written(reader, cache, monkeypatch, capsys):
+    (cache / "file").touch()
+    monkeypatch.setenv("ATELIER_CACHE", str(cache / "file"))
+    found = reader.cached()
+    assert sound(found) and len(found.problems) == 2 and found.file is None
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
+    assert len(notes) == 1 and str(cache / "file") in notes[0] and "stay in memory" in notes[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+def test_a_full_disk(reader, cache, capsys):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        found = reader.cached()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sound(found) and found.file is None and files(cache) == []
+    assert "stay in memory" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_leaves_nothing(reader, cache, monkeypatch):
+    def stop(name):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(reader, "read", stop)
+        reader.cached()
+    assert files(cache) == []
+    assert sound(reader.cached())
+
+
+def test_several_at_once(folder, cache):
+    readers = [Reader(folder) for _ in range(6)]
+    with ThreadPoolExecutor(len(readers)) as pool:
+        assert all(map(sound, pool.map(lambda reader: reader.cached(workers=2), readers)))
+    assert files(cache) == [".json", ".u8"]
+
+
+def test_what_a_kill_left_goes_but_not_what_another_writes(reader, cache):
+    (cache / "pictures").mkdir()
+    old, new = (cache / "pictures" / f"{name}.u8.0.part" for name in ("old", "new"))
+    old.touch(), new.touch()
+    os.utime(old, times=(time.time() - STALE - 60,) * 2)
+    reader.cached()
+    assert not old.exists() and new.exists()
+
+
+def test_a_file_that_is_gone_is_named(reader, folder):
+    (folder / NAMES[3]).unlink()
+    with pytest.raises(UserError, match="3.bin: No such file"):
+        reader.cached()
