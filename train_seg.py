@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data.loader import batches, in_order
-from data.palette import IGNORED, Palette, colorize
+from data.palette import IGNORED, Palette, colorize, one_hot
 from data.seg import first_items, seg_data
 from engine.ema import EMA
 from engine.errors import door
@@ -28,7 +28,6 @@ from losses.segmentation import (
     dice_loss,
     focal_loss,
     lovasz_softmax,
-    one_hot,
     self_taught_loss,
 )
 from models import build

@@ -19,6 +19,7 @@ from data.spade import SpadePictures, network_inputs, spade_data
 from data.spade_io import paint
 from engine.ema import EMA
 from engine.errors import door
+from engine.progress import progress
 from engine.run import Run
 from engine.schedule import adam, poly, set_lr
 from losses.diversity import diversity
@@ -36,6 +37,7 @@ from options.load import command_line
 from options.spade import DEFAULT_FILE, SpadeLossOptions, SpadeOptions
 
 Batch = tuple[Tensor, Tensor, Tensor | None]  # m [B, L, H, W], x [B, 3, H, W] in [-1, 1], c [B, 3, H, W] in [0, 1]
+Terms = dict[str, Tensor]  # scalars
 
 
 def judge(run: Run, D: nn.Module, m: Tensor, x: Tensor, c: Tensor | None) -> list[list[Tensor]]:
@@ -43,12 +45,10 @@ def judge(run: Run, D: nn.Module, m: Tensor, x: Tensor, c: Tensor | None) -> lis
     return D(run.place(torch.cat((m, x) if c is None else (m, x, c), 1), last_on_cpu=False))
 
 
-def discriminator_terms(
-    run: Run, D: nn.Module, real: Batch, fake: Tensor, loss: SpadeLossOptions, penalty: bool
-) -> dict[str, Tensor]:
-    """D's terms, summed over its scales; with `penalty` also that of its gradient at the pictures, in fp32."""
+def discriminator_terms(run: Run, D: nn.Module, real: Batch, fake: Tensor, loss: SpadeLossOptions, due: bool) -> Terms:
+    """D's terms, summed over its scales; with the penalty due also that of its gradient at the pictures, in fp32."""
     m, x, c = real
-    at_real, at_fake = (penalty and name in loss.penalty_on.split("_") for name in ("real", "fake"))
+    at_real, at_fake = (due and name in loss.penalty_on for name in ("real", "fake"))
     x, fake = x.detach().requires_grad_(at_real), fake.detach().float().requires_grad_(at_fake)
     with run.autocast(enabled=not at_real):
         real_logits = [maps[-1] for maps in judge(run, D, m, x, c)]
@@ -58,16 +58,16 @@ def discriminator_terms(
         "D_real": sum(real_loss(loss.gan, logits) for logits in real_logits),
         "D_fake": sum(fake_loss(loss.gan, logits) for logits in fake_logits),
     }
-    if penalty:
+    if due:
         places = [(real_logits, x)] * at_real + [(fake_logits, fake)] * at_fake
-        size_of = r1 if loss.penalty == "r1" else squared_sum
-        terms["gp"] = sum(size_of(logits, picture) for logits, picture in places)
+        penalty_of = r1 if loss.penalty == "r1" else squared_sum
+        terms["gp"] = sum(penalty_of(logits, picture) for logits, picture in places)
     return terms
 
 
 def generator_terms(
     run: Run, D: nn.Module, real: Batch, fake: Tensor, loss: SpadeLossOptions, perceptual: nn.Module | None
-) -> dict[str, Tensor]:
+) -> Terms:
     """G's terms by the names of their weights: adversarial, feature matching, perceptual."""
     m, x, c = real
     with torch.no_grad():  # before the fake, as the original: each forward moves the power iterations
@@ -82,11 +82,13 @@ def generator_terms(
 
 
 def validate(G: nn.Module, pictures: SpadePictures, opt: SpadeOptions) -> dict[str, float]:
-    """Mean L1 distance to the true pictures, in [-1, 1]; every picture alone."""
-    total = 0.0
-    for sample, (x, ids, color) in zip(pictures.samples, in_order(pictures, 1, opt.data.workers), strict=True):
-        fake = paint(G, ids, color, opt, [sample.name]).cpu()
-        total += float(F.l1_loss(fake, x.float() / 127.5 - 1))
+    """Mean L1 distance to the true pictures, in [-1, 1]; with batch statistics every picture alone."""
+    size, total = 1 if opt.sample.norm_stats == "batch" else opt.data.batch, 0.0
+    parts = [[s.name for s in pictures.samples[i : i + size]] for i in range(0, len(pictures), size)]
+    loaded = progress(in_order(pictures, size, opt.data.workers), len(parts), "validation", "batch")
+    for names, (x, ids, color) in zip(parts, loaded, strict=True):
+        fake = paint(G, ids, color, opt, names).cpu()
+        total += float(F.l1_loss(fake, x.float() / 127.5 - 1)) * len(names)
     return {"val_l1": total / len(pictures)}
 
 
@@ -106,13 +108,13 @@ def train(opt: SpadeOptions) -> None:
     G_ema = EMA(G, opt.ema.half_life, opt.ema.ramp_up)
     G_opt = adam(G.parameters(), opt.optim.g_lr, opt.optim.g_betas)
     D_opt = adam(D.parameters(), opt.optim.d_lr, opt.optim.d_betas)
-    G_params = list(G.parameters())
-    perceptual = Perceptual(opt.loss.vgg, opt.loss.perceptual_mode).to(run.device) if opt.loss.perceptual else None
+    G_params, D_params = list(G.parameters()), list(D.parameters())  # what a backward fills: not the pictures
     run.compile(G)  # not D: the penalty differentiates it twice, which compiled networks do not support
 
     # ---- data
     main, val, rough, palette = spade_data(opt)
     data, loss, optim = opt.data, opt.loss, opt.optim
+    perceptual = Perceptual(loss.vgg, loss.perceptual_mode).to(run.device) if loss.perceptual else None
     opt = with_steps(opt, len(main), optim.d_steps + 1)
     run.start(opt, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
     loading = dict(batch=data.batch, seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda")
@@ -125,34 +127,33 @@ def train(opt: SpadeOptions) -> None:
     if run.step == 0:
         run.grid([[x.permute(1, 2, 0).numpy() for _, x, *_ in shown]], "real")
 
-    logged = {}
-
     # ---- loop
     while run.running():
         run.reseed()
         lr_factor = poly(run.step / run.steps, optim.poly_start, optim.poly_power)
         set_lr(G_opt, optim.g_lr * lr_factor)
         set_lr(D_opt, optim.d_lr * lr_factor)
+        logged = {}  # terms as they come first: the main set's
         for parts in passes:
-            # ---- D steps: Eq. 3 of arXiv:1705.02894 (hinge) or its like, with the gradient penalty
+            # ---- D steps: hinge (Lim & Ye 2017, arXiv:1705.02894) or its like, with the gradient penalty
             for k in range(optim.d_steps):
-                penalty = loss.penalty != "none" and (run.step * optim.d_steps + k) % loss.penalty_every == 0
+                due = loss.penalty != "none" and (run.step * optim.d_steps + k) % loss.penalty_every == 0
                 D_opt.zero_grad()
                 for source, weight in parts:
-                    real = m, x, c = network_inputs(next(source), data, run.place)
+                    m, x, c = network_inputs(next(source), data, run.place)
                     with torch.no_grad(), run.autocast():
                         fake = G(m, c, style=draw_style(G.encoder, x)[0])
-                    terms = discriminator_terms(run, D, real, fake, loss, penalty)
+                    terms = discriminator_terms(run, D, (m, x, c), fake, loss, due)
                     gp = loss.gp * loss.penalty_every * terms.get("gp", 0)
-                    (weight * loss.d_weight * (terms["D_real"] + terms["D_fake"] + gp)).backward()
-                    logged |= terms if source is sets[0][0] else {}
+                    (weight * loss.d_weight * (terms["D_real"] + terms["D_fake"] + gp)).backward(inputs=D_params)
+                    logged = terms | logged
                 run.average(D)
                 D_opt.step()
 
             # ---- G step
             G_opt.zero_grad()
             for source, weight in parts:
-                real = m, x, c = network_inputs(next(source), data, run.place)
+                m, x, c = network_inputs(next(source), data, run.place)
                 with run.autocast():
                     style, *posterior = draw_style(G.encoder, x)
                     terms = {} if style is None else {"kl": kl_divergence(*posterior)}
@@ -162,12 +163,12 @@ def train(opt: SpadeOptions) -> None:
                         terms["diversity"] = diversity(fake, *others, inside)
                     else:
                         fake = G(m, c, style=style)
-                    terms |= generator_terms(run, D, real, fake, loss, perceptual)
+                    terms |= generator_terms(run, D, (m, x, c), fake, loss, perceptual)
                 loss_G = loss.adv * terms["adv"] + loss.feature_matching * terms.get("feature_matching", 0)
                 loss_G = loss_G + loss.perceptual * terms.get("perceptual", 0)
                 loss_G = loss_G + loss.diversity * terms.get("diversity", 0) + loss.kl * terms.get("kl", 0)
                 (weight * loss_G).backward(inputs=G_params)
-                logged |= terms if source is sets[0][0] else {}
+                logged = terms | logged
             run.average(G)
             G_opt.step()
 

@@ -8,6 +8,7 @@ import numpy as np
 from engine.errors import UserError
 
 BLACK = np.zeros(3, np.uint8)  # where there is no hair to take a colour from
+MOST_CONTRAST = 4.0  # how much larger recolor makes the hair's differences at most
 
 
 def hair_color(picture: np.ndarray, hair: np.ndarray) -> np.ndarray | None:
@@ -29,19 +30,30 @@ def color_map(color: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def recolor(picture: np.ndarray, colors: np.ndarray, hair: np.ndarray, target: np.ndarray) -> None:
     """Gives the hair another colour, in place: in the picture and in its colour map.
 
-    A tone curve per channel carries the map's colour in the hair (its median) to the target and keeps 0 and 255, so
-    that shadows, lights and lines stay what they are.
+    A tone curve per channel carries the map's colour in the hair (its median) to the target, exactly; a flat map thus
+    becomes the target, one that is not flat keeps its differences, as shadows, lights and lines do. The curve runs
+    straight to 0 below and to 255 above, but nowhere steeper than MOST_CONTRAST: where the old colour is near an end
+    it would tear the noise of saturated hair apart.
 
     Args:
-        picture, colors: uint8 [H, W, 3]; hair: bool [H, W]; target: uint8 [3].
+        picture: uint8 [H, W, 3]; colors: uint8 [H, W, 3], or [3] of a flat map; hair: bool [H, W]; target: uint8 [3].
     """
-    color = hair_color(colors, hair)
+    color = colors.copy() if colors.ndim == 1 else hair_color(colors, hair)
     if color is None:
         return
-    for channel, (old, new) in enumerate(zip(np.clip(color, 1, 254), target, strict=True)):
-        curve = np.interp(np.arange(256), (0, old, 255), (0, new, 255)).round().astype(np.uint8)
+    for channel in range(3):
+        curve = _tone_curve(int(color[channel]), int(target[channel]))
         picture[hair, channel] = curve[picture[hair, channel]]
         colors[..., channel] = curve[colors[..., channel]]
+
+
+def _tone_curve(old: int, new: int) -> np.ndarray:
+    """uint8 [256], monotone: what becomes of each value where `old` becomes `new`."""
+    below = min(new / max(old, 1), MOST_CONTRAST)
+    above = min((255 - new) / max(255 - old, 1), MOST_CONTRAST)
+    distance = np.arange(256) - old
+    curve = new + np.where(distance < 0, below, above) * distance
+    return curve.round().clip(0, 255).astype(np.uint8)
 
 
 def parse_color(word: str, source: str = "--hair-color") -> np.ndarray:

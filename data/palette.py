@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from data.images import open_picture, rgb_array
@@ -101,6 +102,11 @@ def palette_of(classes: Any) -> Palette:
     if all(color is None for _, color in classes):
         return Palette.from_classes([name for name, _ in classes])
     return Palette.from_classes(dict(classes))
+
+
+def one_hot(ids: torch.Tensor, classes: int) -> torch.Tensor:
+    """ids [B, H, W] -> float [B, classes, H, W] in {0, 1}, all zero on ignored pixels."""
+    return (ids.unsqueeze(1) == torch.arange(classes, device=ids.device).view(1, -1, 1, 1)).float()
 
 
 def read_label(path, palette: Palette, ignore=(IGNORED,), match: str = "threshold") -> np.ndarray:

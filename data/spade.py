@@ -13,10 +13,9 @@ from data.augment import mirror, to_size
 from data.check import look_spade, require_sound, spade_check_command
 from data.colors import BLACK, color_map, hair_color, recolor
 from data.files import Sample, read_spade, split_pairs, training_samples
-from data.palette import Palette, palette_of
+from data.palette import Palette, one_hot, palette_of
 from data.sample import drawn_set
 from engine.errors import UserError
-from losses.segmentation import one_hot
 
 FOLDERS = ("images", "labels")
 
@@ -24,8 +23,8 @@ FOLDERS = ("images", "labels")
 class SpadePictures:
     """Items (picture uint8 [3, H, W], ids uint8 [H, W] with 255 ignored, colours uint8 [3, H, W]).
 
-    The colours are the file's, else the median of the picture's hair, black where it shows none or data.color is off.
-    Augmented when training.
+    The colours are the file's, else the median of the whole picture's hair, black where it shows none; without
+    data.color they are empty, [3, 0, 0]. Augmented when training.
     """
 
     def __init__(self, samples: list[Sample], palette: Palette, data: Any, training: bool):
@@ -44,24 +43,23 @@ class SpadePictures:
     def _item(self, index: int, rng: np.random.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         data, names = self.data, self.data.augment if rng else ()
         picture, ids, colors = read_spade(self.samples[index], self.palette, data.ignore, data.label_colors)
-        if colors is None or not data.color:
-            colors = color_map(self._hair_color(picture, ids), ids.shape)
-        if rng and data.recolor and rng.random() < data.recolor:
+        if data.color:
             hair = ids == self.palette.names.index(data.hair)
-            picture, colors = picture.copy(), colors.copy()
-            recolor(picture, colors, hair, rng.integers(0, 256, 3, np.uint8))
-        arrays = to_size([picture, ids, colors], data.size, names, rng)
+            if colors is None:
+                color = hair_color(picture, hair)
+                colors = BLACK if color is None else color  # [3] until the end: nothing to cut or turn
+            if rng and data.recolor and rng.random() < data.recolor:
+                picture, colors = picture.copy(), colors.copy()
+                recolor(picture, colors, hair, rng.integers(0, 256, 3, np.uint8))
+        drawn = data.color and colors.ndim == 3
+        arrays = to_size([picture, ids, colors] if drawn else [picture, ids], data.size, names, rng)
         if "mirror" in names:
             arrays = mirror(arrays, rng)
+        if not drawn:
+            arrays.append(color_map(colors, data.size) if data.color else np.empty((0, 0, 3), np.uint8))
         picture, ids, colors = map(np.ascontiguousarray, arrays)
         planes = [torch.from_numpy(array).permute(2, 0, 1).contiguous() for array in (picture, colors)]
         return planes[0], torch.from_numpy(ids), planes[1]
-
-    def _hair_color(self, picture: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        if not self.data.color:
-            return BLACK
-        color = hair_color(picture, ids == self.palette.names.index(self.data.hair))
-        return BLACK if color is None else color
 
 
 def one_hot_label(ids: Tensor, classes: int, background: int | None) -> Tensor:

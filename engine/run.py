@@ -227,7 +227,7 @@ class Run:
         values = self._finite_terms()
         seconds = time.perf_counter() - self._logged_at
         images = (self.step - self._logged_step) * self.options.data.batch
-        values["images_per_s"] = round(images / seconds, 2)
+        values["images_per_s"] = float(f"{images / seconds:.4g}")  # of slow steps too four digits
         self._logged_at, self._logged_step = time.perf_counter(), self.step
         self.logs.scalars(self.step, values)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())

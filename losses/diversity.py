@@ -9,8 +9,9 @@ from torch import Tensor
 def diversity(
     y1: Tensor, y2: Tensor, z1: Sequence[Tensor], z2: Sequence[Tensor], mask: Tensor, eps: float = 0.1
 ) -> Tensor:
-    """1 / (mean |y1 - y2| over the mask's pixels / mean |z1 - z2| + eps): Mao et al. 2019, arXiv:1903.05628, Eq. 2,
-    there over whole pictures. A float32 scalar, at most 1 / eps; 0 when the mask is empty.
+    """1 / (mean |y1 - y2| over the mask's pixels / mean |z1 - z2| + eps): the inverse of the ratio of Mao et al. 2019,
+    arXiv:1903.05628, as losses/mode_seeking.py has it over whole pictures. A float32 scalar, at most 1 / eps; 0 when
+    the mask is empty.
 
     G's noise strengths start at 0, where the gradient grows with 1 / eps^2: MSGAN's 1e-5 would swamp all else.
 

@@ -14,6 +14,7 @@ from engine.errors import UserError
 CONVS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # in each of the five stages
 WIDTHS = (64, 128, 256, 512, 512)
 WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in [0, 1]
 
 
 class Perceptual(nn.Module):
@@ -28,21 +29,17 @@ class Perceptual(nn.Module):
         model: vgg16 | vgg19.
         mode: mae, the mean absolute difference | mse, half the mean square.
         pretrained: torchvision's ImageNet weights, downloaded once; UserError when they cannot be had.
-        caffe: the original's scale, for Caffe's weights: BGR in [0, 255] minus Caffe's mean, the distance over 255.
-            Else torchvision's: RGB in [0, 1], minus the mean over the deviation of ImageNet.
     """
 
-    def __init__(self, model: str = "vgg16", mode: str = "mae", pretrained: bool = True, caffe: bool = False):
+    def __init__(self, model: str = "vgg16", mode: str = "mae", pretrained: bool = True):
         super().__init__()
         assert model in CONVS and mode in ("mae", "mse"), (model, mode)
-        self.mse, self.caffe = mode == "mse", caffe
+        self.mse = mode == "mse"
         self.stages = nn.ModuleList(_stage(i, count) for i, count in enumerate(CONVS[model]))
         if pretrained:
             _load_torchvision(self.stages, model)
-        mean = (103.939, 116.779, 123.68) if caffe else (0.485, 0.456, 0.406)
-        std = (1.0, 1.0, 1.0) if caffe else (0.229, 0.224, 0.225)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        for name, values in (("mean", MEAN), ("std", STD)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
 
     def forward(self, fake: Tensor, real: Tensor) -> Tensor:
@@ -54,8 +51,7 @@ class Perceptual(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x as in forward -> five maps [B, C_i, H/2^i, W/2^i], >= 0."""
-        x = (x + 1) / 2
-        x = ((x.flip(1) * 255 if self.caffe else x) - self.mean) / self.std
+        x = ((x + 1) / 2 - self.mean) / self.std
         maps = []
         for stage in self.stages:
             x = stage(x)
@@ -63,8 +59,7 @@ class Perceptual(nn.Module):
         return maps
 
     def _distance(self, fake: Tensor, real: Tensor) -> Tensor:
-        distance = F.mse_loss(fake, real) / 2 if self.mse else F.l1_loss(fake, real)
-        return distance / 255 if self.caffe else distance
+        return F.mse_loss(fake, real) / 2 if self.mse else F.l1_loss(fake, real)
 
 
 def _stage(index: int, convs: int) -> nn.Sequential:

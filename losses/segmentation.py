@@ -7,12 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data.palette import IGNORED
-
-
-def one_hot(y: Tensor, classes: int) -> Tensor:
-    """y [B,H,W] -> float [B,classes,H,W] in {0,1}, all zero on ignored pixels (what D sees as real)."""
-    return (y.unsqueeze(1) == torch.arange(classes, device=y.device).view(1, -1, 1, 1)).float()
+from data.palette import IGNORED, one_hot
 
 
 def cross_entropy(log_p: Tensor, y: Tensor, weight: Tensor | None = None, mean: str = "valid") -> Tensor:

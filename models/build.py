@@ -9,6 +9,7 @@ from torch import nn
 
 from models.dcgan_discriminator import DCGANDiscriminator, FCDiscriminator
 from models.dcgan_generator import DCGANGenerator, FCGenerator
+from models.init import initialize
 from models.patch import MultiscaleDiscriminator, PatchDiscriminator, PixelDiscriminator
 from models.pix2pix_resnet import ResnetGenerator
 from models.pix2pix_unet import UNet
@@ -82,10 +83,10 @@ def spade_generator(opt: Any) -> nn.Module:
         style=m.style,
     )  # fmt: skip
     if m.generator == "paper":
-        G = PaperGenerator(labels, hidden=m.code_width, **same)
+        G = PaperGenerator(labels, hidden=m.hidden, **same)
     else:
         G = SpadeGenerator(labels, code_width=m.code_width, noise=m.noise, **same)
-    G.encoder = StyleEncoder(m.width, m.style, opt.data.size, m.conv_norm) if m.style else None
+    G.encoder = StyleEncoder(m.width, m.style, opt.data.size, m.conv_norm, eps=m.norm_eps) if m.style else None
     return G
 
 
@@ -93,8 +94,10 @@ def spade_discriminator(opt: Any) -> nn.Module:
     """D of the spade family: label, picture, colours [B, L + 3 (+ 3), H, W] -> per scale its maps, logits last."""
     m, channels = opt.model, opt.data.label_channels + (6 if opt.data.color else 3)
     if m.discriminator == "multiscale":
-        return MultiscaleDiscriminator(channels, m.d_width, m.d_layers, m.norm, m.num_discriminators, m.conv_norm)
-    return SpadeDiscriminator(channels, m.d_width, m.conv_norm, m.norm, m.norm_eps)
+        layout = dict(layers=m.d_layers, count=m.num_discriminators, halve_width=False)
+        D = MultiscaleDiscriminator(channels, m.d_width, norm=m.d_norm, conv_norm=m.conv_norm, eps=m.norm_eps, **layout)
+        return initialize(D, "xavier", 0.02)  # as in the SPADE authors' program
+    return SpadeDiscriminator(channels, m.d_width, m.conv_norm, m.d_norm, m.norm_eps)
 
 
 def dcgan_generator(opt: Any) -> nn.Module:

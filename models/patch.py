@@ -14,7 +14,13 @@ class PatchDiscriminator(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, width: int = 64, layers: int = 3, norm: str = "batch", conv_norm: str = "none"
+        self,
+        in_channels: int,
+        width: int = 64,
+        layers: int = 3,
+        norm: str = "batch",
+        conv_norm: str = "none",
+        eps: float = 1e-5,
     ):
         super().__init__()
         assert conv_norm in ("none", "spectral"), conv_norm
@@ -25,7 +31,7 @@ class PatchDiscriminator(nn.Module):
             layer(channels[i], channels[i + 1], 4, strides[i], 1, bias=i == 0 or norm != "batch")
             for i in range(layers + 1)
         )
-        self.norms = nn.ModuleList(norm_layer(norm, c, affine=norm == "batch") for c in channels[2:])
+        self.norms = nn.ModuleList(norm_layer(norm, c, eps, affine=norm == "batch") for c in channels[2:])
         self.to_logit = layer(channels[-1], 1, 4, 1, 1)
 
     def forward(self, x: Tensor) -> list[list[Tensor]]:
@@ -57,10 +63,10 @@ class PixelDiscriminator(nn.Module):
 
 
 class MultiscaleDiscriminator(nn.Module):
-    """Patch discriminators on the picture and on its halvings, the k-th with width / 2^k (arXiv:1711.11585, sec. 3.2;
-    the halved width as in Zhu et al. 2017, arXiv:1711.11586).
+    """Patch discriminators on the picture and on its halvings (Wang et al. 2018, arXiv:1711.11585, sec. 3.2).
 
-    With norm=instance and conv_norm=spectral it is SPADE's (arXiv:1903.07291, Appendix A), but for the widths.
+    halve_width: the k-th has width / 2^k, as in Zhu et al. 2017, arXiv:1711.11586; else all have the same. With
+    norm=instance, conv_norm=spectral and one width it is SPADE's (arXiv:1903.07291, Appendix A).
     """
 
     def __init__(
@@ -71,11 +77,12 @@ class MultiscaleDiscriminator(nn.Module):
         norm: str = "batch",
         count: int = 2,
         conv_norm: str = "none",
+        eps: float = 1e-5,
+        halve_width: bool = True,
     ):
         super().__init__()
-        self.scales = nn.ModuleList(
-            PatchDiscriminator(in_channels, max(1, width // 2**k), layers, norm, conv_norm) for k in range(count)
-        )
+        widths = [max(1, width // 2**k) if halve_width else width for k in range(count)]
+        self.scales = nn.ModuleList(PatchDiscriminator(in_channels, w, layers, norm, conv_norm, eps) for w in widths)
 
     def forward(self, x: Tensor) -> list[list[Tensor]]:
         """[B,in_channels,H,W] -> one list per scale, as PatchDiscriminator's."""

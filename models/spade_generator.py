@@ -34,7 +34,7 @@ class SpadeGenerator(nn.Module):
         code_width: channels of the codes. color: whether there is a colour branch.
         upsample: bilinear | nearest | subpixel | deconv. conv_norm: none | spectral.
         norm: batch | instance | none, inside SPADE. noise: whether there are noise adders.
-        align_corners: of every bilinear resizing. style: length of the style latent, 0 without.
+        style: length of the style latent, 0 without.
     """
 
     def __init__(
@@ -48,12 +48,10 @@ class SpadeGenerator(nn.Module):
         norm: str = "batch",
         eps: float = 2e-5,
         noise: bool = True,
-        align_corners: bool = True,
         style: int = 0,
     ):
         super().__init__()
         assert width >= 2, width
-        self.align_corners = align_corners
         self.label_mapping = MappingNetwork(labels, code_width)
         self.color_mapping = MappingNetwork(3, code_width) if color else None
         spade = partial(SPADE, code_width, norm=norm, eps=eps)
@@ -62,9 +60,7 @@ class SpadeGenerator(nn.Module):
         self.head = StyleHead(style, first) if style else conv(labels, first, 3, padding=1, conv_norm=conv_norm)
         self.style = style
         self.blocks = nn.ModuleList(SPADEResBlock(cin, cout, spade, conv_norm, noise) for cin, cout in channels)
-        self.ups = nn.ModuleList(
-            upsampling(upsample, cout, conv_norm, align_corners) for _, cout in channels[:UPSAMPLINGS]
-        )
+        self.ups = nn.ModuleList(upsampling(upsample, cout, conv_norm) for _, cout in channels[:UPSAMPLINGS])
         self.to_picture = to_picture(channels[-1][1])
 
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int]]:
@@ -91,9 +87,9 @@ class SpadeGenerator(nn.Module):
         maps = iter(noise)
         label_code = self.label_mapping(label)
         color_code = self.color_mapping(color) if self.color_mapping is not None else None
-        h = self.head(style, size) if self.style else self.head(resize(label, size, self.align_corners))
+        h = self.head(style, size) if self.style else self.head(resize(label, size))
         for level, (block, up) in enumerate(zip_longest(self.blocks, self.ups)):
-            at = partial(resize, size=h.shape[2:], align_corners=self.align_corners)
+            at = partial(resize, size=h.shape[2:])
             colored = color_code is not None and level >= UPSAMPLINGS - 1
             h = block(h, at(label_code), maps, at(color_code) if colored else None)
             h = up(h) if up is not None else h

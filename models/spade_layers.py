@@ -12,16 +12,17 @@ UPSAMPLINGS = 6  # both generators: from 1/64 of the picture's sides
 BLOCK_WIDTHS = ((16, 16), (16, 16), (16, 16), (16, 8), (8, 4), (4, 2), (2, 1))  # in and out, times the last one's
 
 
-def resize(x: Tensor, size: tuple[int, int], align_corners: bool = True) -> Tensor:
-    """Bilinear, without antialiasing: [B,C,H,W] -> [B,C,*size]."""
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear with aligned corners, as Chainer's, without antialiasing: [B,C,H,W] -> [B,C,*size]."""
     if x.shape[2:] == size:
         return x
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
 class SPADE(nn.Module):
     """norm(x) * (1 + gamma) + beta, gamma and beta maps made of a code (Park et al. 2019, arXiv:1903.07291, Eq. 1-3).
 
+    Eq. 1 has gamma where the authors' program, and this, have 1 + gamma.
     norm: batch | instance | none, without affine parameters.
     """
 
@@ -116,7 +117,7 @@ class StyleHead(nn.Module):
         return resize(self.linear(style).view(len(style), -1, 4, 4), size)
 
 
-def upsampling(kind: str, channels: int, conv_norm: str = "none", align_corners: bool = True) -> nn.Module:
+def upsampling(kind: str, channels: int, conv_norm: str = "none") -> nn.Module:
     """Twice the size, [B,channels,H,W] -> [B,channels,2H,2W].
 
     kind: bilinear | nearest (no parameters), subpixel (models.layers.SubPixelConv), deconv (4x4 transposed
@@ -127,7 +128,7 @@ def upsampling(kind: str, channels: int, conv_norm: str = "none", align_corners:
         return SubPixelConv(channels, channels, conv_norm=conv_norm)
     if kind == "deconv":
         return deconv(channels, channels, 4, 2, 1, conv_norm=conv_norm)
-    return nn.Upsample(scale_factor=2, mode=kind, align_corners=align_corners if kind == "bilinear" else None)
+    return nn.Upsample(scale_factor=2, mode=kind, align_corners=True if kind == "bilinear" else None)
 
 
 def to_picture(channels: int) -> nn.Conv2d:

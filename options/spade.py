@@ -83,7 +83,8 @@ class SpadeModelOptions:
         "mapping", choice("mapping", "paper"), "mapping: two mapping networks feed all SPADE layers; paper: as there"
     )
     width: int = option(64, integer(1), "G's channels; 8 times as many at its start")
-    code_width: int = option(32, integer(8), "mapping: channels of a code; paper: hidden channels of a SPADE layer")
+    code_width: int = option(32, integer(8), "mapping: channels of a code")
+    hidden: int = option(128, integer(1), "paper: hidden channels of a SPADE layer")
     upsample: str = option("bilinear", choice("bilinear", "nearest", "subpixel", "deconv"), "G's upsampling")
     noise: bool = option(True, flag(), "mapping: noise added before every norm, strength learned")
     style: int = option(0, integer(0, 1024), "length of the style code of an encoder of the picture, 0: no encoder")
@@ -92,9 +93,14 @@ class SpadeModelOptions:
     )
     d_width: int = option(64, integer(1), "channels of D's first layer")
     d_layers: int = option(3, integer(1, 6), "multiscale: strided layers of each")
-    num_discriminators: int = option(2, integer(1, 4), "multiscale: how many, each on half the size")
+    num_discriminators: int = option(2, integer(1, 4), "multiscale: how many, each on half the size, equally wide")
     conv_norm: str = option("spectral", choice("none", "spectral"), "spectral normalisation of the convolutions")
-    norm: str = option("batch", choice("batch", "instance", "none"), "normalisation of the activations")
+    norm: str = option(
+        "batch", choice("batch", "instance", "none"), "normalisation in G; its style encoder always has instance"
+    )
+    d_norm: str = option(
+        "batch", choice("batch", "instance", "none"), "normalisation in D (multiscale's own: instance)"
+    )
     norm_eps: float = option(2e-5, number(0), "added to the variance")
 
     def __post_init__(self):
@@ -112,7 +118,7 @@ class SpadeLossOptions:
     penalty: str = option(
         "r1", choice("none", "r1", "squared_sum"), "D's gradient penalty: R1, or the original's square of the sum"
     )
-    penalty_on: str = option("real", choice("real", "fake", "real_fake"), "where D's gradient is taken")
+    penalty_on: tuple = option(("real",), list_of(choice("real", "fake")), "where D's gradient is taken")
     gp: float = option(10.0, number(0), "weight of the penalty")
     penalty_every: int = option(1, integer(1), "lazy: the penalty only in every k-th D step, k times as strong")
     feature_matching: float = option(2.0, number(0), "weight of the sum over D's maps (the original's 10 / 5 maps)")
@@ -122,6 +128,10 @@ class SpadeLossOptions:
     diversity: float = option(0.0, number(0), "weight of mode seeking between two noises of one label")
     diversity_class: str = option("hair", text("a class"), "where the two pictures shall differ")
     kl: float = option(0.05, number(0), "model.style: weight of the KL term")
+
+    def __post_init__(self):
+        if self.penalty != "none" and not self.penalty_on:
+            raise ValueError("loss.penalty_on=none: it is taken nowhere; use real, fake or both, or loss.penalty=none")
 
 
 @dataclass(frozen=True)

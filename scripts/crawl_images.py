@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.tags import RATINGS, Wanted, read_tags
+from data.collecting.tags import RATINGS, Wanted, read_tags
 from engine.errors import UserError, door
 from engine.files import require_writable
 
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     tags = read_tags(args.tags)
     try:
-        from data import crawl, sites
+        from data.collecting import crawl, sites
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "gallery_dl":
             raise

@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -20,13 +21,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from data.palette import ANIME, colorize
+from data.palette import ANIME, colorize, palette_of
 from data.picture_io import to_picture
 from data.sample import draw
 from data.spade_io import paint
 from engine.errors import UserError, door
 from engine.logs import contact_sheet
 from engine.metrics import confusion_matrix, seg_metrics
+from engine.progress import progress
 from models.layers import predicting
 from predict import load_network
 
@@ -40,14 +42,34 @@ def hair_colors(pictures: list[np.ndarray], labels: list[np.ndarray]) -> np.ndar
 
 
 @torch.no_grad()
-def layout(seg: torch.nn.Module, norm_stats: str, pictures: list[np.ndarray], labels: list[np.ndarray]) -> float:
+def layout(
+    seg: torch.nn.Module, norm_stats: str, pictures: list[np.ndarray], labels: list[np.ndarray], what: str
+) -> float:
     """mIoU of what the segmentation network sees in the pictures against the labels."""
     matrix = torch.zeros(len(ANIME), len(ANIME), dtype=torch.int64)
     with predicting(seg, norm_stats):
-        for picture, label in zip(pictures, labels, strict=True):
+        pairs = zip(pictures, labels, strict=True)
+        for picture, label in progress(pairs, len(labels), f"segmenting the {what} pictures", "picture"):
             x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
             matrix += confusion_matrix(seg(x).argmax(1), torch.from_numpy(label)[None], len(ANIME))
     return seg_metrics(matrix, ANIME.names)["miou"]
+
+
+def refuse_unlike(spade: Any, seg: Any) -> None:
+    """Checkpoints of other families, classes or sizes, by their options: a UserError names the first difference."""
+    for word, opt, family in (("--weights", spade, "spade"), ("--seg", seg, "seg")):
+        if opt.family != family:
+            raise UserError(f"{word}: a checkpoint of {opt.family}, not of {family}", 2)
+        if palette_of(opt.data.classes) != ANIME:
+            raise UserError(f"{word}: its classes (data.classes) are not anime's; use a run on those", 2)
+    if not spade.data.color or spade.data.hair != "hair":
+        raise UserError("--weights: it colours no hair (data.color, data.hair); use a run with a hair-colour branch", 2)
+    size = spade.data.size
+    if size[0] != size[1]:
+        raise UserError(f"--weights: data.size={list(size)}: drawn characters are square; use a run on squares", 2)
+    if seg.data.size != size:
+        theirs = seg.data.size if seg.data.size == "native" else list(seg.data.size)
+        raise UserError(f"--seg: data.size={theirs}, but --weights has {list(size)}; use a run at that size", 2)
 
 
 def main() -> None:
@@ -55,22 +77,21 @@ def main() -> None:
     parser.add_argument("--weights", required=True, help="a spade run on the anime classes")
     parser.add_argument("--seg", required=True, help="a seg run on the anime classes, at the same size")
     parser.add_argument("--output", type=Path, default=Path("runs/study_spade"))
-    parser.add_argument("--count", type=int, default=64, help="labels (default 64)")
+    parser.add_argument("--count", type=int, default=64, help="labels, at least 2 (default 64)")
     args = parser.parse_args()
+    if args.count < 2:
+        raise UserError(f"--count {args.count}: a correlation needs 2 labels or more", 2)
     device = torch.device("cpu")
     G, opt, _ = load_network(args.weights, device)
     seg, seg_opt, _ = load_network(args.seg, device)
-    for family, found in (("spade", opt.family), ("seg", seg_opt.family)):
-        if found != family:
-            raise UserError(
-                f"--{'weights' if family == 'spade' else 'seg'}: a checkpoint of {found}, not of {family}", 2
-            )
+    refuse_unlike(opt, seg_opt)
     size = opt.data.size[0]
     characters = [draw(index, size, UNSEEN_SEED) for index in range(args.count)]
     asked = np.random.default_rng(0).integers(0, 256, (args.count, 3)).astype(np.uint8)
     painted = []
     with predicting(G, opt.sample.norm_stats) as G_mean:
-        for number, (character, color) in enumerate(zip(characters, asked, strict=True)):
+        wanted = enumerate(zip(characters, asked, strict=True))
+        for number, (character, color) in progress(wanted, args.count, "painting", "picture"):
             ids = torch.from_numpy(character.label)[None]
             plane = torch.from_numpy(color)[None, :, None, None].expand(1, 3, size, size)
             painted.append(to_picture(paint(G_mean, ids, plane, opt, [str(number)])[0]))
@@ -79,7 +100,7 @@ def main() -> None:
     correlation = [float(np.corrcoef(got[:, k], asked[:, k])[0, 1]) for k in range(3)]
     true = [character.picture for character in characters]
     miou = {
-        name: layout(seg, seg_opt.sample.norm_stats, those, labels)
+        name: layout(seg, seg_opt.sample.norm_stats, those, labels, name)
         for name, those in (("painted", painted), ("true", true))
     }
     args.output.mkdir(parents=True, exist_ok=True)

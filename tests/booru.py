@@ -170,7 +170,7 @@ def serve() -> tuple[Board, Server]:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory):
     """The board and the gallery-dl settings that lead to it: as the site `local`, like Danbooru, and as safebooru."""
-    sites = pytest.importorskip("data.sites")
+    sites = pytest.importorskip("data.collecting.sites")
     board, server = serve()
     config = tmp_path_factory.mktemp("config") / "gallery-dl.json"
     roots = {"Danbooru": {"local": {"root": board.url}}, "gelbooru_v02": {"safebooru": {"root": board.url}}}

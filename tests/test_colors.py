@@ -1,9 +1,9 @@
-"""Hair colours: medians, colour words, colours by chance."""
+"""Hair colours: medians, other colours, colour words, colours by chance."""
 
 import numpy as np
 import pytest
 
-from data.colors import color_map, hair_color, parse_color, random_color
+from data.colors import color_map, hair_color, parse_color, random_color, recolor
 from engine.errors import UserError
 
 
@@ -31,6 +31,63 @@ def test_a_colour_map_is_flat_and_its_own():
     assert colors.shape == (4, 6, 3) and colors.dtype == np.uint8 and (colors == color).all()
     colors[0, 0] = 9
     assert (colors[1:] == color).all() and color.tolist() == [1, 2, 3]
+
+
+BLUE, WHITE, BLACK, BROWN = (np.array(c, np.uint8) for c in ((0, 0, 255), (255,) * 3, (0,) * 3, (120, 70, 30)))
+
+
+def hair_of(color: np.ndarray, noise: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture of chance whose hair, an odd number of pixels, is the colour +- noise; and where the hair is."""
+    rng = np.random.default_rng(0)
+    picture, hair = rng.integers(0, 256, (16, 16, 3), np.uint8), np.zeros((16, 16), bool)
+    hair[1:12, 2:11] = True
+    steps = np.linspace(-noise, noise, hair.sum()).round().astype(int)
+    steps = np.stack([rng.permutation(steps) for _ in range(3)], 1)
+    picture[hair] = np.clip(color + steps, 0, 255)
+    return picture, hair
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("target", [BLUE, WHITE, BLACK, BROWN], ids=str)
+@pytest.mark.parametrize("color", [BLUE, WHITE, BLACK, BROWN], ids=str)
+def test_recoloured_hair_has_the_colour_and_so_has_its_map(color, target, flat):
+    before, hair = hair_of(color, 4)
+    assert np.array_equal(hair_color(before, hair), color)
+    picture, colors = before.copy(), color.copy() if flat else color_map(color, hair.shape)
+    recolor(picture, colors, hair, target)
+    assert (colors == target).all()
+    assert np.array_equal(hair_color(picture, hair), target)
+    assert np.array_equal(picture[~hair], before[~hair])
+    off = np.abs(picture[hair].astype(int) - target), np.abs(before[hair].astype(int) - color)
+    assert (off[0] <= 4 * off[1]).all(), "noise grows at most 4-fold"
+    order = [np.argsort(part[hair], axis=0, kind="stable") for part in (before, picture)]
+    for channel in range(3):  # what was lighter is not darker
+        assert (np.diff(picture[hair][order[0][:, channel], channel].astype(int)) >= 0).all()
+
+
+def test_recolouring_keeps_black_and_white_where_the_curve_is_not_too_steep():
+    picture, hair = np.full((4, 4, 3), 100, np.uint8), np.ones((4, 4), bool)
+    picture[0, 0], picture[0, 1], picture[0, 2] = 0, 255, 50
+    recolor(picture, np.full(3, 100, np.uint8), hair, np.array([200, 50, 100], np.uint8))
+    assert picture[0, 0].tolist() == [0, 0, 0] and picture[0, 1].tolist() == [255, 255, 255]
+    assert picture[0, 2].tolist() == [100, 25, 50] and picture[3, 3].tolist() == [200, 50, 100]
+    near = np.array([[[0, 1, 254], [1, 255, 255]]], np.uint8)  # to the ends it is one step
+    recolor(near, np.array([1, 254, 254], np.uint8), np.ones((1, 2), bool), np.array([3, 252, 253], np.uint8))
+    assert near.tolist() == [[[0, 1, 253], [3, 255, 255]]]
+
+
+def test_a_map_that_is_not_flat_keeps_its_differences():
+    colors, hair = np.full((4, 5, 3), 100, np.uint8), np.ones((4, 5), bool)
+    colors[0], colors[1] = 80, 130
+    recolor(colors.copy(), colors, hair, np.array([50, 100, 150], np.uint8))
+    assert colors[0, 0].tolist() == [40, 80, 120] and colors[2, 0].tolist() == [50, 100, 150]
+    assert colors[1, 0].tolist() == [50 + round(30 * 205 / 155), 130, 150 + round(30 * 105 / 155)]
+
+
+def test_a_picture_without_hair_is_not_recoloured():
+    picture, colors = np.full((4, 4, 3), 9, np.uint8), np.full((4, 4, 3), 7, np.uint8)
+    recolor(picture, colors, np.zeros((4, 4), bool), WHITE)
+    assert (picture == 9).all() and (colors == 7).all()
 
 
 @pytest.mark.parametrize("word", ["#5070c0", "#5070C0", "5070c0"])

@@ -107,7 +107,7 @@ def test_tags_that_give_nothing_are_named_at_the_end(board, words, tmp_path, nap
 
 
 def test_sites_by_name_and_address(served):
-    sites = pytest.importorskip("data.sites")
+    sites = pytest.importorskip("data.collecting.sites")
     assert sites.site_url("danbooru") == "https://danbooru.donmai.us/posts?tags={tag}"
     assert sites.site_url("flickr") == "https://flickr.com/search/?text={tag}"
     assert sites.site_url("yandere") == "https://yande.re/post?tags={tag}"
@@ -159,12 +159,11 @@ def test_wrong_values_are_refused_by_the_parser(words, more, capsys):
 
 
 def test_without_gallery_dl_the_line_says_how_to_install_it(board, words, monkeypatch):
-    for name in [
-        name for name in sys.modules if name.split(".")[0] == "gallery_dl" or name in ("data.crawl", "data.sites")
-    ]:
+    ours = ("data.collecting.crawl", "data.collecting.sites")
+    for name in [name for name in sys.modules if name.split(".")[0] == "gallery_dl" or name in ours]:
         monkeypatch.delitem(sys.modules, name)
     for name in ("crawl", "sites"):
-        monkeypatch.delattr(f"data.{name}", raising=False)
+        monkeypatch.delattr(f"data.collecting.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "gallery_dl", None)
     with pytest.raises(UserError, match="pip install -r requirements-extra.txt"):
         main(words("cirno"))

@@ -25,6 +25,12 @@ def picture(name: str) -> torch.Tensor:
     return torch.from_numpy(ARRAYS[name].transpose(0, 3, 1, 2).astype(np.float32) / 255) * 2 - 1
 
 
+def as_caffe(x: torch.Tensor, perceptual: Perceptual) -> torch.Tensor:
+    """What to give for the network to see what the original's sees: BGR in [0, 255] minus Caffe's mean."""
+    seen = (x.flip(1) + 1) / 2 * 255 - torch.tensor([103.939, 116.779, 123.68]).view(1, 3, 1, 1)
+    return 2 * (seen * perceptual.std + perceptual.mean) - 1
+
+
 @pytest.fixture(scope="module")
 def of_the_original() -> dict[str, torch.Tensor]:
     """VGG16's weights as the reference run generated them, under our names."""
@@ -39,10 +45,10 @@ def of_the_original() -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("mode", ["mae", "mse"])
 def test_the_originals_value_and_gradient(mode, of_the_original):
-    perceptual = Perceptual("vgg16", mode, pretrained=False, caffe=True)
+    perceptual = Perceptual("vgg16", mode, pretrained=False)
     perceptual.load_state_dict(of_the_original)
     real, fake = picture("real_u8").requires_grad_(), picture("fake_u8").requires_grad_()
-    loss = 10 * perceptual(fake, real)
+    loss = 10 * perceptual(as_caffe(fake, perceptual), as_caffe(real, perceptual)) / 255  # the original's distance
     assert loss.item() == pytest.approx(ARRAYS[f"loss_{mode.upper()}"].item(), rel=1e-5)
     loss.backward()
     expected = torch.from_numpy(ARRAYS[f"grad_fake_{mode.upper()}"])
@@ -51,9 +57,10 @@ def test_the_originals_value_and_gradient(mode, of_the_original):
 
 
 def test_the_originals_features(of_the_original):
-    perceptual = Perceptual("vgg16", pretrained=False, caffe=True)
+    perceptual = Perceptual("vgg16", pretrained=False)
     perceptual.load_state_dict(of_the_original)
-    for name, map_ in zip(("1_2", "2_2", "3_3", "4_3", "5_3"), perceptual.features(picture("real_u8")), strict=True):
+    maps = perceptual.features(as_caffe(picture("real_u8"), perceptual))
+    for name, map_ in zip(("1_2", "2_2", "3_3", "4_3", "5_3"), maps, strict=True):
         expected = torch.from_numpy(ARRAYS[f"feat_mean_conv{name}"])
         torch.testing.assert_close(map_.mean((0, 2, 3)), expected, rtol=1e-4, atol=1e-4)
 

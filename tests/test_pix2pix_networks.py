@@ -54,6 +54,9 @@ def test_maps_of_logits():
     assert PatchDiscriminator(6, 4)(x)[0][-1].shape == (1, 1, 30, 30)
     assert [maps[-1].shape[2] for maps in MultiscaleDiscriminator(6, 4, count=3)(x)] == [30, 14, 6]
     assert PixelDiscriminator(6, 4)(x)[0][-1].shape == (1, 1, 256, 256)
+    for halve, widths in ((True, [6, 3, 1]), (False, [6, 6, 6])):
+        D = MultiscaleDiscriminator(6, 6, count=3, halve_width=halve)
+        assert [maps[0].shape[1] for maps in D(x)] == widths
 
 
 def test_a_pixel_discriminator_sees_one_pixel():

@@ -90,7 +90,7 @@ def close(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 @pytest.mark.parametrize("fit", ["pad", "crop", "stretch", "tile"])
-@pytest.mark.parametrize("keys", [[], ["model.generator=paper"], COLORLESS])
+@pytest.mark.parametrize("keys", [[], ["model.generator=paper", "model.hidden=8"], COLORLESS])
 def test_names_and_sizes_are_kept(maps, tmp_path, monkeypatch, fit, keys):
     any_weights = make_checkpoint(tmp_path / "any.pt", *keys)
     run(monkeypatch, "--weights", any_weights, "--input", maps, "--output", tmp_path / "out", "--fit", fit)

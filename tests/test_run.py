@@ -6,6 +6,7 @@ import signal
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -113,6 +114,21 @@ def test_without_a_readable_numbered_checkpoint_the_best_one_serves_and_nothing_
     with pytest.raises(UserError, match="none of its checkpoints can be read"):
         train(toy(tmp_path))
     assert (tmp_path / "log.jsonl").read_bytes() == log and best.is_file()
+
+
+@pytest.mark.parametrize(("seconds", "rate"), [(3000, 0.002667), (0.003, 2667.0), (4.0, 2.0)])
+def test_the_speed_is_logged_in_four_digits_however_slow_the_steps(tmp_path, monkeypatch, seconds, rate):
+    """8 pictures a line; the clock moves by `seconds` between two lines."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("engine.run.time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def term(step, loss):
+        clock.now += seconds * (step % 2 == 0)
+        return loss
+
+    train(toy(tmp_path), term=term)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").open()]
+    assert [line["images_per_s"] for line in lines] == pytest.approx([rate] * 4, rel=1e-12)
 
 
 def test_a_finished_run_says_so(tmp_path, capsys):

@@ -20,7 +20,8 @@ from losses.perceptual import Perceptual
 from train_spade import main, train
 
 OPTIONS = Path(__file__).parents[1] / "options"
-PLAIN = ["model.conv_norm=none", "model.norm=none", "model.noise=false"]  # nothing that another batch would move
+# nothing that another batch would move
+PLAIN = ["model.conv_norm=none", "model.norm=none", "model.d_norm=none", "model.noise=false"]
 
 # ---- options, by pairwise cover
 
@@ -52,7 +53,7 @@ def train_case(tiny_spade, folder: Path, monkeypatch, case: tuple) -> None:
     monkeypatch.setattr(train_spade, "Perceptual", partial(Perceptual, pretrained=False))
     monkeypatch.setattr(perceptual, "WIDTHS", (8,) * 5)
     words = [f"{key}={value}" for key, value in zip(FACTORS, case, strict=True)]
-    words += ["run.steps=2", "optim.d_steps=1", "run.eval_every=2", "run.sample_every=2"]
+    words += ["model.hidden=8", "run.steps=2", "optim.d_steps=1", "run.eval_every=2", "run.sample_every=2"]
     train(tiny_spade("run", *words))
     assert finite_run(folder / "run", 2)
 
@@ -73,10 +74,11 @@ def test_many_combinations_of_options_train(tiny_spade, tmp_path, monkeypatch, c
 @pytest.mark.parametrize(
     "words",
     [
-        "model.style=3 data.rough=ROUGH model.norm=instance optim.poly_start=1",
-        "model.conv_norm=none model.norm=none model.style=3 model.generator=paper loss.feature_matching=0",
+        "model.style=3 data.rough=ROUGH model.d_norm=instance optim.poly_start=1",
+        "model.conv_norm=none model.norm=none model.generator=paper model.hidden=4 model.style=3"
+        " loss.feature_matching=0",
         "data.size=[64,128] data.augment=scale,crop loss.penalty_on=fake data.rough=ROUGH rough.mode=pass",
-        "data.size=[128,64] model.style=3 loss.penalty_on=real_fake loss.diversity=1 run.precision=bf16",
+        "data.size=[128,64] model.style=3 loss.penalty_on=real,fake loss.diversity=1 run.precision=bf16",
         "data.augment=none data.color=false model.discriminator=multiscale model.num_discriminators=3 model.d_layers=2",
         "data.background=none data.hair=face loss.diversity=1 loss.diversity_class=background data.val_share=0",
     ],
@@ -169,6 +171,9 @@ MISTAKES = {
     "run.keep_best=miou,max run.eval_every=2": "run.keep_best=miou,max: there is no such metric; use val_l1,min",
     "model.code_width=12": "model.code_width=12: a mapping network starts with an eighth; use a multiple of 8",
     "model.discriminator=multiscale model.num_discriminators=3": "data.size=64: model.d_layers=3 with model.num_disc",
+    "loss.penalty_on=none": "loss.penalty_on=none: it is taken nowhere; use real, fake or both, or loss.penalty=none",
+    "loss.penalty_on=real_fake": "loss.penalty_on=real_fake: expected a list of (one of real|fake)",
+    "data.recolor=0.5 data.color=false": "data.recolor=0.5: there are no hair colours (data.color=false); set it 0",
     "loss.gan=wgan-gp": "loss.gan=wgan-gp: expected one of bce|lsgan|hinge|wgan",
 }
 
@@ -193,7 +198,8 @@ def test_mistaken_data_are_one_line(drawn_spade, tmp_path, monkeypatch, capsys):
     root = tmp_path / "data"
     root.mkdir()
     Image.new("RGB", (150, 64)).save(root / "odd.png")
-    line, code = refusal(tmp_path, monkeypatch, capsys, f"data.root={root}")
+    monkeypatch.setattr(train_spade, "Perceptual", lambda *_: pytest.fail("a download before the data are checked"))
+    line, code = refusal(tmp_path, monkeypatch, capsys, f"data.root={root}", "loss.perceptual=10")
     assert "odd.png: 150x64 pixels, neither picture|label (2:1) nor" in line and code == 1
     (root / "odd.png").unlink()
     for kind, side in (("images", 64), ("labels", 64), ("colors", 32)):

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from data.files import find_pairs
+from data.loader import batches
 from data.palette import ANIME, colorize, encode_label
-from data.spade import SpadePictures, masked_color, one_hot_label, spade_data
+from data.spade import SpadePictures, masked_color, network_inputs, one_hot_label, spade_data
 from engine.errors import UserError
 from options.load import load
 from options.spade import DEFAULT_FILE, SpadeOptions
@@ -80,7 +81,12 @@ def test_every_layout(tmp_path, layout):
 @pytest.mark.parametrize("layout", ["triple", "pair", "folders3", "folders2"])
 def test_without_the_colour_branch_there_are_no_colours(tmp_path, layout):
     (_, x, _, c) = pictures(write(tmp_path, layout), settings("data.color=false")).first(1)[0]
-    assert c.shape == x.shape and not c.any()
+    assert x.shape == (3, 32, 32) and c.shape == (3, 0, 0)
+    for training in (False, True):  # and in batches
+        source = pictures(tmp_path, settings("data.color=false", "data.augment=scale,crop,mirror"), training)
+        x, ids, c = next(batches(source, 3, seed=0))
+        assert x.shape == (3, 3, 32, 32) and ids.shape == (3, 32, 32) and c.shape == (3, 3, 0, 0)
+        assert network_inputs((x, ids, c), source.data, lambda part, **_: part)[2] is None
 
 
 def test_a_label_without_hair_trains_with_black(tmp_path):
@@ -132,6 +138,47 @@ def test_other_sizes_are_cut_from_the_middle_and_the_colour_is_the_whole_hairs(t
     ((_, x, y, c),) = pictures(folder, settings(size=(64, 64))).first(1)
     assert torch.equal(x, planes(picture[:, 32:96])) and torch.equal(y, torch.from_numpy(ids[:, 32:96].copy()))
     assert (c[:, 0, 0].numpy() == np.floor(np.median(picture[ids == HAIR], axis=0) + 0.5)).all()
+
+
+@pytest.mark.parametrize("names", ["mirror", "scale,crop,mirror"])
+def test_a_computed_colour_is_that_of_the_whole_hair_in_every_window(tmp_path, names):
+    picture, ids, _ = sample(height=64, width=128)
+    data = pictures(write(tmp_path, "folders2", height=64, width=128), settings(f"data.augment={names}"), True)
+    median = torch.from_numpy(np.floor(np.median(picture[ids == HAIR], axis=0) + 0.5)).view(3, 1, 1)
+    for seed in range(5):
+        x, _, color = data.item(0, np.random.default_rng(seed))
+        assert color.shape == x.shape and (color == median).all()
+
+
+# ---- recolouring
+
+
+@pytest.mark.parametrize("layout", ["triple", "folders2"])
+def test_recolouring_gives_about_its_share_of_the_training_pictures_another_hair(tmp_path, layout):
+    folder = write(tmp_path, layout)
+    words = ["data.augment=none", "data.recolor=0.5"]
+    ((_, x, ids, color),) = pictures(folder, settings(*words)).first(1)
+    hair, colors = (ids == HAIR).expand(3, -1, -1), set()
+    for seed in range(60):
+        got = pictures(folder, settings(*words), True).item(0, np.random.default_rng(seed))
+        assert torch.equal(got[1], ids) and torch.equal(got[0][~hair], x[~hair])
+        changed = not torch.equal(got[2], color)
+        assert changed != torch.equal(got[0], x), "picture and colours together"
+        if changed:
+            assert (got[2] == got[2][:, :1, :1]).all(), "flat, as it was"
+            colors.add(tuple(got[2][:, 0, 0].tolist()))
+        still = pictures(folder, settings(*words), False).item(0, np.random.default_rng(seed))
+        assert all(map(torch.equal, still, (x, ids, color)))
+    assert 20 < len(colors) < 40
+
+
+def test_without_recolouring_no_chance_is_drawn_for_it(tmp_path):
+    """The mirror's is the first."""
+    folder = write(tmp_path, "triple")
+    ((_, x, *_),) = pictures(folder, settings()).first(1)
+    for seed in range(10):
+        got, *_ = pictures(folder, settings("data.recolor=0"), True).item(0, np.random.default_rng(seed))
+        assert torch.equal(got, x.flip(-1) if np.random.default_rng(seed).random() < 0.5 else x)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.long])
@@ -191,10 +238,12 @@ def test_rough_pictures_are_a_set_of_their_own(tmp_path, capsys):
     opt = options(f"data.root={tmp_path / 'main'}", f"data.rough={tmp_path / 'rough'}", "data.size=64")
     train, val, rough, _ = spade_data(opt)
     assert "6 rough ones from" in capsys.readouterr().out
-    assert len(train) + len(val) == 6 and len(rough) == 6 and rough.names == train.names == ("mirror",)
+    assert len(train) + len(val) == 6 and len(rough) == 6
     names = [{s.name for s in part.samples} for part in (train, val, rough)]
     assert val.samples and not names[0] & names[1] and names[2] == {f"r{i}" for i in range(6)}
-    assert val.names == (), "a validation picture is never mirrored, nor is its mirror image trained on"
+    for part, by_lot in ((train, True), (rough, True), (val, False)):
+        made = {part.item(0, np.random.default_rng(seed))[0].numpy().tobytes() for seed in range(10)}
+        assert len(made) == (2 if by_lot else 1), "a picture and its mirror image; of validation the picture alone"
 
 
 def refusal(*words: str) -> str:

@@ -6,12 +6,15 @@ import pytest
 import torch
 from spade_inputs import random_conditions
 
-from models.layers import batch_statistics
+from models import build
+from models.layers import SNConv2d, batch_statistics
 from models.patch import MultiscaleDiscriminator, PatchDiscriminator
 from models.spade_discriminator import SpadeDiscriminator
 from models.spade_encoder import StyleEncoder
 from models.spade_generator import SpadeGenerator
 from models.spade_paper import PaperGenerator
+from options.load import load
+from options.spade import DEFAULT_FILE, SpadeOptions
 
 SMALL = {
     "mapping": lambda **options: SpadeGenerator(4, 8, 16, **options),
@@ -82,6 +85,61 @@ def test_discriminators_train(name, norm, conv_norm):
     assert all(p.grad is not None for p in net.parameters())
     convs = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
     assert all(("u" in dict(m.named_buffers())) == (conv_norm == "spectral") for m in convs)
+
+
+# ---- from options to networks
+
+
+def options(*words: str) -> SpadeOptions:
+    return load(
+        SpadeOptions, ["data.size=64", "model.width=4", "model.d_width=8", "model.hidden=6", *words], DEFAULT_FILE
+    )
+
+
+def norms(network: torch.nn.Module) -> set:
+    """(kind, eps) of its norms."""
+    modules = torch.nn.modules
+    kinds = {"batch": modules.batchnorm._BatchNorm, "instance": modules.instancenorm._InstanceNorm}
+    return {(name, m.eps) for m in network.modules() for name, kind in kinds.items() if isinstance(m, kind)}
+
+
+@pytest.mark.parametrize("discriminator", ["attention", "multiscale"])
+@pytest.mark.parametrize(("norm", "d_norm"), [("batch", "instance"), ("instance", "batch"), ("none", "none")])
+def test_g_and_d_have_norms_of_their_own_with_one_epsilon(discriminator, norm, d_norm):
+    words = [f"model.norm={norm}", f"model.d_norm={d_norm}", "model.norm_eps=0.003", "model.style=5"]
+    opt = options(f"model.discriminator={discriminator}", *words)
+    G = build.spade_generator(opt)
+    encoder, G.encoder = G.encoder, None
+    expected = [set() if kind == "none" else {(kind, 0.003)} for kind in (norm, d_norm, "instance")]
+    assert [norms(network) for network in (G, build.spade_discriminator(opt), encoder)] == expected
+
+
+def test_the_multiscale_discriminators_are_equally_wide_and_start_as_the_authors():
+    torch.manual_seed(0)
+    D = build.spade_discriminator(options("model.discriminator=multiscale", "model.d_width=16"))
+    widths = [[conv.out_channels for conv in scale.convs] for scale in D.scales]
+    assert widths == [[16, 32, 64, 128]] * 2
+    for conv in (m for m in D.modules() if isinstance(m, SNConv2d)):
+        outputs, inputs = conv.weight.shape[:2]
+        if inputs * outputs > 500:  # Glorot's variance 2 / (fan in + fan out), times 0.02^2
+            assert conv.weight.std().item() == pytest.approx(0.02 * (2 / (16 * (inputs + outputs))) ** 0.5, rel=0.05)
+        assert conv.bias is None or not conv.bias.any()
+
+
+def test_the_width_inside_the_papers_spade_layers_is_an_option_of_its_own():
+    G = build.spade_generator(options("model.generator=paper", "model.code_width=16"))
+    assert G.blocks[0].norm1.hidden.out_channels == 6
+    assert build.spade_generator(options("model.code_width=16")).label_mapping.convs[-1].out_channels == 16
+
+
+def test_the_papers_set_up():
+    opt = load(SpadeOptions, [str(DEFAULT_FILE.parent / "spade_paper.yaml")], DEFAULT_FILE)
+    assert opt.model.hidden == 128 and opt.data.label_channels == 5 and not opt.data.color
+    small = [str(DEFAULT_FILE.parent / "spade_paper.yaml"), "model.width=4", "model.d_width=8", "model.hidden=6"]
+    opt = load(SpadeOptions, small, DEFAULT_FILE)
+    G, D = build.spade_generator(opt), build.spade_discriminator(opt)
+    assert isinstance(G, PaperGenerator) and G.encoder is None and norms(G) == {("batch", 1e-5)}
+    assert isinstance(D, MultiscaleDiscriminator) and norms(D) == {("instance", 1e-5)} and len(D.scales) == 2
 
 
 def test_maps_of_the_discriminator():

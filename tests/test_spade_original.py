@@ -212,9 +212,8 @@ def test_a_d_step_of_the_original(case):
     with torch.no_grad():
         fake = G(real[0], real[2])
     reference = ReferenceD(D.state_dict())
-    loss = load(
-        SpadeOptions, [f"loss.gan={mode}", f"loss.penalty={penalty}", f"loss.penalty_on={places}"], DEFAULT_FILE
-    )
+    where = f"loss.penalty_on={places.replace('_', ',')}"
+    loss = load(SpadeOptions, [f"loss.gan={mode}", f"loss.penalty={penalty}", where], DEFAULT_FILE)
     terms = discriminator_terms(RUN, D, real, fake, loss.loss, True)
     (0.5 * (terms["D_real"] + terms["D_fake"] + gp * terms["gp"])).backward()
     close_terms(terms, d_loss_of_the_original(reference, real, fake, case))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data.tags import LONGEST, Wanted, folder_name, read_tags
+from data.collecting.tags import LONGEST, Wanted, folder_name, read_tags
 from engine.errors import UserError
 
 ROOT = Path(__file__).parents[1]

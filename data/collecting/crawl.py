@@ -20,9 +20,9 @@ from gallery_dl.extractor.message import Message
 from gallery_dl.job import DownloadJob
 from tqdm import tqdm
 
-from data.pace import Pace
-from data.sites import keys_from_environment
-from data.tags import Wanted, folder_name
+from data.collecting.pace import Pace
+from data.collecting.sites import keys_from_environment
+from data.collecting.tags import Wanted, folder_name
 from engine.errors import UserError
 from engine.files import cannot_write
 
