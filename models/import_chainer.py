@@ -194,7 +194,7 @@ def _model_options(network: Network, state: dict[str, Tensor]) -> dict[str, Any]
     normed = any(key.endswith("running_mean") and not key.startswith("encoder.") for key in state)
     found = {
         "conv_norm": "spectral" if any(key.endswith(".u") for key in state) else "none",
-        "norm": "batch" if normed else "none",
+        "d_norm" if (network.family, network.role) == ("spade", "D") else "norm": "batch" if normed else "none",
         "norm_eps": 2e-5,
     }
     for option, (key, axis) in network.widths.items():

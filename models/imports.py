@@ -103,7 +103,9 @@ def write(imported: Imported, opt: Any, output: Path) -> Path:
 
 
 def _merge(parts: list[tuple[Path, Imported]]) -> Imported:
-    """Several files as one network. The generator's file decides what the data are: its discriminator sees more."""
+    """Several files as one network. The generator's file decides what the data are, as its discriminator sees more, and
+    the variant, as one discriminator may serve two.
+    """
     if len(parts) == 1:
         return parts[0][1]
     parts = sorted(parts, key=lambda part: "G" in part[1].states, reverse=True)
@@ -116,7 +118,7 @@ def _merge(parts: list[tuple[Path, Imported]]) -> Imported:
             roles = "".join(sorted(merged.states.keys() & other.states.keys()))
             raise UserError(f"{both}: both hold a {roles}; name one G and one D, or import each into its own file")
         for key, (value, another) in changes(merged.options, other.options).items():
-            if value is not None and another is not None and not key.startswith("data."):
+            if value is not None and another is not None and not key.startswith(("data.", "model.variant")):
                 raise UserError(f"{both}: {key} is {value} and {another}: not of one network; import each on its own")
         merged = Imported(
             merged.family,

@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.collecting.face_crop import WHICH, crop_faces, numbered
-from data.collecting.face_detector import URL, WINDOW, FaceDetector, read_cascade
+from data.collecting.face_detector import DETECTOR, WINDOW, FaceDetector, read_cascade
 from engine.errors import UserError, door
 from engine.files import require_writable
 from engine.folder import find_jobs
@@ -39,7 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     jobs = find_jobs(args.input, args.output, ())
     require_writable(args.output)
-    detect = FaceDetector(read_cascade(args.detector), str(args.detector or URL), args.min_score, args.min_face)
+    detect = FaceDetector(
+        read_cascade(args.detector), str(args.detector or DETECTOR.name), args.min_score, args.min_face
+    )
     crop = partial(
         crop_faces, detect=detect, which=args.faces, size=args.size, margin=args.margin, taken=numbered(jobs)
     )

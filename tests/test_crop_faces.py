@@ -1,8 +1,7 @@
 """data/face_detector.py, data/face_crop.py and scripts/crop_faces.py."""
 
 import hashlib
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,9 @@ from data.collecting.face_detector import Face, FaceDetector, read_cascade
 from engine.errors import UserError
 from scripts import crop_faces
 from scripts.crop_faces import main
+from tests.file_server import Answer
+
+pytest_plugins = ["tests.file_server"]
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "faces_in_pictures"
 CONTENT = b"<opencv_storage/>"
@@ -178,68 +180,31 @@ def test_the_smallest_face_fills_the_crop_by_default():
     assert crop_faces.parse([*words, "--size", "128", "--margin", "0"]).min_face == 128
 
 
-class Answers(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.server.asked += 1
-        status, body, length = self.server.answer
-        self.send_response(status)
-        self.send_header("Content-Length", str(length))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
-def server(monkeypatch):
-    """A local server in the detector's place; server.answer is (status, body, its length as declared)."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    server.answer, server.asked = (200, CONTENT, len(CONTENT)), 0
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(face_detector, "URL", f"http://127.0.0.1:{server.server_port}/face.xml")
-    monkeypatch.setattr(face_detector, "SHA256", hashlib.sha256(CONTENT).hexdigest())
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def detector(site, monkeypatch):
+    """A file on a local server in the detector's place."""
+    known = {"urls": (site.put("/face.xml", CONTENT),), "size": None, "sha256": hashlib.sha256(CONTENT).hexdigest()}
+    monkeypatch.setattr(face_detector, "DETECTOR", replace(face_detector.DETECTOR, **known))
+    return site
 
 
-def test_the_detector_is_fetched_once_and_checked_every_time(server, cache, capsys):
-    assert read_cascade() == CONTENT and read_cascade() == CONTENT and server.asked == 1
-    file = cache / "lbpcascade_animeface.xml"
-    assert written(cache) == [file.name] and str(file) in capsys.readouterr().out
+def test_the_detector_is_fetched_once_and_checked_every_time(detector, cache, capsys):
+    assert read_cascade() == CONTENT and read_cascade() == CONTENT and len(detector.requests) == 1
+    file = cache / "weights" / "lbpcascade_animeface.xml"
+    assert written(cache) == [f"weights/{file.name}"] and str(file) in capsys.readouterr().out
     file.write_bytes(CONTENT[:-3])
-    assert read_cascade() == CONTENT and server.asked == 2, "a damaged copy is fetched again"
+    assert read_cascade() == CONTENT and len(detector.requests) == 2, "a damaged copy is fetched again"
     assert file.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        ((404, b"", 0), "the server answers 404"),
-        ((503, b"", 0), "the server answers 503"),
-        ((200, b"<html>log in</html>", 19), "another file came .*expected"),
-        ((200, CONTENT[:8], len(CONTENT)), "cannot be fetched|another file came"),  # the connection breaks
-    ],
-)
-def test_what_is_not_the_detector_is_refused(answer, message, server, cache):
-    server.answer = answer
-    with pytest.raises(UserError, match=message) as error:
+def test_what_is_not_the_detector_is_refused(detector, cache):
+    detector.put("/face.xml", Answer(b"<html>log in</html>"))
+    with pytest.raises(UserError, match="a web page .*in a browser .*--detector") as error:
         read_cascade()
-    assert error.value.code == 1 and "--detector" in str(error.value) and "\n" not in str(error.value)
-    assert written(cache) == []
+    assert error.value.code == 1 and written(cache) == []
 
 
-def test_without_network_there_is_one_line(server, monkeypatch):
-    monkeypatch.setattr(face_detector, "URL", "http://127.0.0.1:9/face.xml")
-    with pytest.raises(UserError, match="cannot be fetched .*browser .* --detector"):
-        read_cascade()
-
-
-def test_a_cache_that_cannot_be_written_costs_a_note(server, tmp_path, monkeypatch, capsys):
+def test_a_cache_that_cannot_be_written_costs_a_note(detector, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     monkeypatch.setenv("ATELIER_CACHE", str(tmp_path / "file" / "cache"))
     assert read_cascade() == CONTENT and "note: " in capsys.readouterr().out
@@ -262,7 +227,7 @@ def test_a_local_file_that_is_no_cascade(content, tmp_path):
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared")
 def test_the_face_of_a_real_picture(tmp_path):
     detector = SHARED / "lbpcascade_animeface.xml"
-    assert hashlib.sha256(detector.read_bytes()).hexdigest() == face_detector.SHA256
+    assert hashlib.sha256(detector.read_bytes()).hexdigest() == face_detector.DETECTOR.sha256
     picture = np.asarray(Image.open(SHARED / "anime_image_misaka_mikoto.png").convert("RGB"))
     detect = FaceDetector(read_cascade(detector), "", 1, 48)
     (face,) = detect(picture)

@@ -1,25 +1,21 @@
 """Faces of drawn characters, found by OpenCV's cascade classifier with nagadomi's lbpcascade_animeface."""
 
-import hashlib
 import threading
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 
 from data.cache import cache_folder
+from engine.download import fetch
 from engine.errors import UserError
-from engine.files import whole_file
+from engine.files import require_writable
+from options.published import read_list
 
-URL = "https://raw.githubusercontent.com/nagadomi/lbpcascade_animeface/master/lbpcascade_animeface.xml"
-SHA256 = "9376d30ac38db6bda2a68b88b3b76bbd7e6aa33af47f7f5c76bc88ca75f1ce30"
-BY_HAND = "or fetch it in a browser and name the file by --detector"
-LARGEST = 2**24  # bytes; the file has 2**18
-TIMEOUT = 30  # seconds
+DETECTOR = read_list()["face-detector"].files["cascade"]
+BY_HAND = ", or name the file by --detector"
 
 WINDOW = 24  # pixels of the smallest face that the cascade knows
 # Measured on 300 faces, 100 drawn characters and 100 photos: coarser steps miss more faces, fewer neighbours
@@ -97,41 +93,12 @@ def read_cascade(local: Path | None = None) -> bytes:
             return local.read_bytes()
         except OSError as error:
             raise UserError(f"--detector {local}: {error.strerror}: check the path", 2) from error
-    path = cache_folder() / "lbpcascade_animeface.xml"
+    folder = cache_folder() / "weights"  # where scripts/download_weights.py puts it, too
     try:
-        content = path.read_bytes()
-    except OSError:
-        content = b""
-    if hashlib.sha256(content).hexdigest() != SHA256:
-        content = fetch(URL, SHA256)
-        try:
-            with whole_file(path) as part:
-                part.write_bytes(content)
-            print(f"{URL} -> {path}")
-        except UserError as error:
+        require_writable(folder)
+    except UserError as error:
+        if not (folder / DETECTOR.name).is_file():
             print(f"note: {error}; the detector will be fetched again next time")
-    return content
-
-
-def fetch(url: str, sha256: str) -> bytes:
-    """The content of a URL, of the right SHA-256.
-
-    Raises:
-        UserError: no network, an answer that is no file, or another file.
-    """
-    request = urllib.request.Request(url, headers={"User-Agent": "atelier"})
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-            content = answer.read(LARGEST + 1)
-    except urllib.error.HTTPError as error:
-        raise UserError(f"{url}: the server answers {error.code} {error.reason}: try later, {BY_HAND}") from error
-    except (OSError, HTTPException) as error:
-        reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
-        raise UserError(f"{url}: cannot be fetched ({reason}): check the network, {BY_HAND}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise UserError(
-            f"{url}: another file came (SHA-256 {found}, expected {sha256}), perhaps a login or error page: "
-            f"try later, {BY_HAND}"
-        )
-    return content
+            with TemporaryDirectory() as elsewhere:
+                return fetch(DETECTOR, Path(elsewhere), by_hand=BY_HAND).read_bytes()
+    return fetch(DETECTOR, folder, by_hand=BY_HAND).read_bytes()
