@@ -1,6 +1,7 @@
 """Checkpoints: a flat dict of state dicts plus format, family, step and options; written whole or not at all."""
 
 import contextlib
+import json
 import os
 import pickletools
 import warnings
@@ -13,6 +14,7 @@ from engine.errors import UserError
 from engine.files import cannot_write, whole_file
 
 FORMAT = 1
+HEAD = "atelier"  # the metadata entry of exported files that holds all but the weights, as JSON
 
 
 class Damaged(UserError):
@@ -36,21 +38,14 @@ def save(path: Path, content: dict[str, Any]) -> None:
 
 
 def load(path: Path, family: str | None = None) -> dict[str, Any]:
-    """The checkpoint at `path`, on the CPU; its pickle may hold plain data and tensors only, no code.
+    """The checkpoint at `path`, on the CPU: a pickle of plain data and tensors only, no code, or exported safetensors.
 
     Raises:
         UserError: missing, unreadable, holding code, not a checkpoint of ours, of a newer format or of another family.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; name a run folder or a file from its checkpoints/")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what torch and pickle raise on damaged bytes is of any type
-        if "unsupported global" in str(error).lower() or _holds_code(path):
-            raise Damaged(f"{path}: holds code, not only weights: refused and not run; use another file") from None
-        raise Damaged(f"{path}: damaged, cut short or no checkpoint; use another one from the same folder") from None
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     kinds = {"format": int, "family": str, "step": int, "options": dict}
     if not isinstance(content, dict) or not all(isinstance(content.get(key), kind) for key, kind in kinds.items()):
         raise Damaged(f"{path}: not a checkpoint of this program; name a file from a run's checkpoints/")
@@ -64,6 +59,33 @@ def load(path: Path, family: str | None = None) -> dict[str, Any]:
             f"{path}: a checkpoint of family {content['family']}, not {family}; use train_{content['family']}.py"
         )
     return content
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what torch and pickle raise on damaged bytes is of any type
+        if "unsupported global" in str(error).lower() or _holds_code(path):
+            raise Damaged(f"{path}: holds code, not only weights: refused and not run; use another file") from None
+        raise Damaged(f"{path}: damaged, cut short or no checkpoint; use another one from the same folder") from None
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """What scripts/export_weights.py writes: one network, which is G and its average alike."""
+    try:
+        from safetensors import safe_open
+    except ImportError:
+        raise UserError(f"{path}: safetensors is not installed: pip install -r requirements-extra.txt") from None
+    try:
+        with safe_open(path, framework="pt") as file:
+            head = json.loads((file.metadata() or {}).get(HEAD, "{}"))
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
+    except Exception as error:  # what its reader and json raise on damaged bytes is of any type
+        cause = " ".join(str(error).split())[:100]
+        raise Damaged(f"{path}: damaged, cut short or no safetensors file ({cause}); export it again") from None
+    return {**head, "G": state, "G_ema": state} if isinstance(head, dict) else {}
 
 
 def _holds_code(path: Path) -> bool:

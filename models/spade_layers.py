@@ -114,7 +114,7 @@ class StyleHead(nn.Module):
 
     def forward(self, style: Tensor, size: tuple[int, int]) -> Tensor:
         """[B,style] -> [B,channels,*size]."""
-        return resize(self.linear(style).view(len(style), -1, 4, 4), size)
+        return resize(self.linear(style).unflatten(1, (-1, 4, 4)), size)
 
 
 def upsampling(kind: str, channels: int, conv_norm: str = "none") -> nn.Module:
@@ -142,4 +142,4 @@ def first_size(label: Tensor) -> tuple[int, int]:
     """H/64, W/64 of a label map [B,L,H,W], whose sides have to be multiples of 64."""
     height, width = label.shape[2:]
     assert height % 2**UPSAMPLINGS == 0 and width % 2**UPSAMPLINGS == 0, tuple(label.shape)
-    return height >> UPSAMPLINGS, width >> UPSAMPLINGS
+    return height // 2**UPSAMPLINGS, width // 2**UPSAMPLINGS
