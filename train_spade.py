@@ -7,16 +7,13 @@ The same command resumes a stopped run. G paints a label map m, with colours c i
 judges label, picture and colours together, patch by patch.
 """
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data.loader import batches, in_order
-from data.palette import Palette, colorize
-from data.picture_io import to_picture
 from data.spade import SpadePictures, network_inputs, spade_data
-from data.spade_io import paint
+from data.spade_io import paint, sample_rows
 from engine.ema import EMA
 from engine.errors import door
 from engine.progress import progress
@@ -92,13 +89,6 @@ def validate(G: nn.Module, pictures: SpadePictures, opt: SpadeOptions) -> dict[s
     return {"val_l1": total / len(pictures)}
 
 
-def sample_rows(G: nn.Module, shown: list[tuple], opt: SpadeOptions, palette: Palette) -> list[list[np.ndarray]]:
-    """Rows label | real | fake."""
-    fakes = (to_picture(paint(G, ids[None], color[None], opt, [name])[0]) for name, _, ids, color in shown)
-    firsts = ([colorize(ids.numpy(), palette), x.permute(1, 2, 0).numpy()] for _, x, ids, _ in shown)
-    return [[*row, fake] for row, fake in zip(firsts, fakes, strict=True)]
-
-
 def train(opt: SpadeOptions) -> None:
     run = Run(opt.run)
 
@@ -145,7 +135,8 @@ def train(opt: SpadeOptions) -> None:
                         fake = G(m, c, style=draw_style(G.encoder, x)[0])
                     terms = discriminator_terms(run, D, (m, x, c), fake, loss, due)
                     gp = loss.gp * loss.penalty_every * terms.get("gp", 0)
-                    (weight * loss.d_weight * (terms["D_real"] + terms["D_fake"] + gp)).backward(inputs=D_params)
+                    with run.autocast_backward(due):
+                        (weight * loss.d_weight * (terms["D_real"] + terms["D_fake"] + gp)).backward(inputs=D_params)
                     logged = terms | logged
                 run.average(D)
                 D_opt.step()

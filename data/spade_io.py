@@ -78,6 +78,13 @@ def encode_style(G: torch.nn.Module, picture: np.ndarray) -> Tensor:
     return G.encoder(x.float() / 127.5 - 1)[0].float()
 
 
+def sample_rows(G: torch.nn.Module, shown: list[tuple], opt: Any, palette: Palette) -> list[list[np.ndarray]]:
+    """Rows label | real | fake."""
+    fakes = (to_picture(paint(G, ids[None], color[None], opt, [name])[0]) for name, _, ids, color in shown)
+    firsts = ([colorize(ids.numpy(), palette), x.permute(1, 2, 0).numpy()] for _, x, ids, _ in shown)
+    return [[*row, fake] for row, fake in zip(firsts, fakes, strict=True)]
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("spade")
     group.add_argument(

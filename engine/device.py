@@ -6,6 +6,7 @@ import platform
 import sys
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.errors import UserError
 
@@ -23,6 +24,25 @@ def choose_device(name: str, option: str = "run.device=") -> torch.device:
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
     """bf16 autocast, or nothing for fp32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+class Bf16Convolutions(TorchDispatchMode):
+    """Convolutions in here take fp32 tensors as bf16 and give fp32 back: autocast for a backward pass.
+
+    A gradient penalty's value is a small rest of large numbers and wants fp32; the gradient of that value does not.
+    For SPADE's discriminator at 256x256 it differs from fp64's by 1 %, and by 96 % if the value, too, is of bf16.
+    """
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func not in (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default):
+            return func(*args, **(kwargs or {}))
+        low = [a.bfloat16() if isinstance(a, torch.Tensor) and a.dtype == torch.float32 else a for a in args]
+        out = func(*low, **(kwargs or {}))
+        return (
+            out.float()
+            if isinstance(out, torch.Tensor)
+            else tuple(part if part is None else part.float() for part in out)
+        )
 
 
 def keep_freed_memory() -> None:

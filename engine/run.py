@@ -19,7 +19,7 @@ from torch import nn
 from tqdm import tqdm
 
 from engine import checkpoint
-from engine.device import autocast, choose_device, keep_freed_memory, note_emulated_bf16
+from engine.device import Bf16Convolutions, autocast, choose_device, keep_freed_memory, note_emulated_bf16
 from engine.errors import UserError
 from engine.files import cannot_write, require_writable, take_folder, whole_file
 from engine.logs import Logs
@@ -66,6 +66,14 @@ class Run:
 
     def autocast(self, enabled: bool = True) -> contextlib.AbstractContextManager:
         return autocast(self.device, self.opt.precision if enabled else "fp32")
+
+    def autocast_backward(self, enabled: bool = True) -> contextlib.AbstractContextManager:
+        """For the backward pass of what was computed in fp32: its convolutions in bf16 with run.precision=bf16.
+
+        On the CPU alone: elsewhere it was not measured, and CUDA has TF32 for fp32 convolutions.
+        """
+        low = enabled and self.opt.precision == "bf16" and self.device.type == "cpu"
+        return Bf16Convolutions() if low else contextlib.nullcontext()
 
     def place(self, x: torch.Tensor, last_on_cpu: bool = True) -> torch.Tensor:
         """Pictures [B, C, H, W] on the device, channels last where that is faster: on CUDA, and for bf16 on the CPU.

@@ -1,5 +1,7 @@
 """What surrounds the mathematics of train_spade.py: precision, averages, compilation, what is logged, validation."""
 
+import copy
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -13,6 +15,7 @@ from data.palette import ANIME
 from data.spade import SpadePictures
 from data.spade_io import paint
 from engine.run import Run
+from losses.penalty import r1
 from models import build
 from models.layers import predicting
 from models.spade_generator import SpadeGenerator
@@ -89,3 +92,26 @@ def test_validation_takes_batches_where_pictures_do_not_see_each_other(tiny_spad
         alone = [(show(ids[None], color[None], names=[name])[0], x) for name, x, ids, color in pictures.first(5)]
     expected = sum((fake - (x.float() / 127.5 - 1)).abs().mean().item() for fake, x in alone) / 5
     assert found == {"val_l1": pytest.approx(expected, rel=1e-5)}
+
+
+def penalty_gradient(opt, D, pictures, precision: str) -> torch.Tensor:
+    """The gradient of R1 at D's weights, of a run of this precision (None: float64), flat."""
+    m, x, c = pictures
+    x = x.clone().requires_grad_()
+    penalty = r1([D(torch.cat((m, x, c), 1))[0][-1]], x)
+    run = Run(replace(opt.run, precision=precision))
+    with run.autocast_backward(x.dtype == torch.float32):
+        grads = torch.autograd.grad(penalty, [p for p in D.parameters() if p.dim() == 4])
+    assert all(grad.dtype == x.dtype for grad in grads)
+    return torch.cat([grad.double().flatten() for grad in grads])
+
+
+def test_the_penaltys_backward_is_bf16_and_near_the_true_gradient(tiny_spade):
+    opt = tiny_spade("run", "model.norm=instance")
+    torch.manual_seed(0)
+    D = build.spade_discriminator(opt).eval()
+    pictures = [torch.rand(2, channels, 64, 64) for channels in (4, 3, 3)]
+    true = penalty_gradient(opt, copy.deepcopy(D).double(), [p.double() for p in pictures], "fp32")
+    full, low = (penalty_gradient(opt, D, pictures, precision) for precision in ("fp32", "bf16"))
+    assert (full - true).norm() < 1e-4 * true.norm()
+    assert 1e-4 * true.norm() < (low - true).norm() < 0.02 * true.norm(), "as bf16 has it, and no worse"
