@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from data.dcgan_io import SLICE, draw_latents, generate, linear, random_latents, spherical
 from models import build
+from models.latents import SLICE, draw_latents, generate, linear, random_latents, spherical
 from options.dcgan import DEFAULT_FILE, DcganOptions
 from options.load import load
 
