@@ -144,7 +144,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         default=24,
         metavar=f"0..{MOST_BITS}|none",
         help="near duplicates: at most so many of the hash's 256 bits differ (default 24: copies of another size or "
-        "quality, the same drawing with another expression)",
+        "quality, the same drawing with another expression; 48: also recoloured, or cropped a few pixels aside)",
     )
     parser.add_argument("--sheet", type=Path, metavar="DIR", help="write contact pages of what stays to a new folder")
     parser.add_argument(

@@ -67,9 +67,11 @@ def main(arguments: list[str] | None = None) -> None:
         return crops
 
     todo, existing, left_out = sort_out(jobs, searched, args.overwrite)
-    made = make_files(crop_and_note, todo, args.workers, "faces")
+    try:
+        made = make_files(crop_and_note, todo, args.workers, "faces")
+    finally:  # also when it is stopped
+        searched.note((job.source, WRITTEN) for job in jobs if job.target.is_file())
     made.left_out += left_out
-    searched.note((job.source, WRITTEN) for job in jobs if job.target.is_file())
     print(f"{len(jobs)} pictures: {made.summary(existing, 'faces written')} -> {args.output}")
     if made.written or existing:
         print(f"next: python scripts/clean_images.py --input {shlex.quote(args.output.as_posix())}")

@@ -186,6 +186,25 @@ def test_crops_that_the_user_removed_do_not_come_back(run, tmp_path, capsys):
     assert written(tmp_path / "out") == ["a.png", "b.png"]
 
 
+def test_an_interrupted_run_keeps_what_it_knows(run, tmp_path, monkeypatch):
+    scene((40, 40, 20, 90)).save(tmp_path / "in" / "a.png")
+    scene().save(tmp_path / "in" / "b.png")
+    scene((40, 40, 20, 90)).save(tmp_path / "in" / "c.png")
+
+    def stop(self, path, *args):
+        if path.name.startswith("c"):
+            raise KeyboardInterrupt
+        save(self, path, *args)
+
+    save = Image.Image.save
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Image.Image, "save", stop)
+        run("--workers", 1)
+    (tmp_path / "out" / "a.png").unlink()
+    run()
+    assert run.seen == 4 and written(tmp_path / "out") == ["c.png"]
+
+
 def test_overwriting_leaves_no_crop_of_an_earlier_run(run, tmp_path):
     def draw(*places):
         for name in ("a", "deep/a"):
