@@ -137,6 +137,8 @@ def test_only_pictures_with_a_single_face(run, tmp_path, capsys):
     assert "1 left out: several faces" in capsys.readouterr().out
     run("--faces", "single")
     assert run.seen == 2 and "1 left out: several faces (searched before)" in capsys.readouterr().out
+    (tmp_path / "in" / "one.png").unlink()
+    run("--faces", "single")  # "no face found" would be wrong
 
 
 def test_only_new_and_changed_pictures_are_searched(run, tmp_path):
@@ -146,7 +148,9 @@ def test_only_new_and_changed_pictures_are_searched(run, tmp_path):
     run("--workers", 2)
     run()
     assert run.seen == 4
-    scene((40, 40, 20, 90)).save(tmp_path / "in" / "b.png")  # another size
+    time = (tmp_path / "in" / "b.png").stat().st_mtime_ns
+    scene((40, 40, 20, 90)).save(tmp_path / "in" / "b.png")  # another size at the same time
+    os.utime(tmp_path / "in" / "b.png", ns=(time, time))
     os.utime(tmp_path / "in" / "deep" / "a.png", (9, 9))
     scene().save(tmp_path / "in" / "new.png")
     run()
@@ -166,7 +170,7 @@ def test_a_list_that_a_crash_has_cut_off_costs_one_search(run, tmp_path):
         scene().save(tmp_path / "in" / f"{name}_none.png")
     run()
     file = tmp_path / "out" / searched.NAME
-    file.write_bytes(file.read_bytes()[:-20] + b'"\0')
+    file.write_bytes(b"x" * 200_000 + b"\n" + file.read_bytes()[:-20] + b'"\0')
     (tmp_path / "out" / "c.png").unlink()
     run()
     assert run.seen == 7 and written(tmp_path / "out") == ["a.png", "b.png", "c.png"]

@@ -1,5 +1,6 @@
 """What crop_faces.py has searched, so that a run only does what is new."""
 
+import contextlib
 import csv
 import threading
 from collections.abc import Iterable
@@ -68,9 +69,9 @@ class Searched:
             return []
         lines = []
         for line in text.split("\n"):  # one by one: one that a crash has cut off spoils no other
-            cells = next(csv.reader([line.replace("\0", "")]), [])
-            lines += [cells] if len(cells) == len(COLUMNS) else []
-        return lines
+            with contextlib.suppress(csv.Error):
+                lines += csv.reader([line])
+        return [line for line in lines if len(line) == len(COLUMNS)]
 
     def _take(self, name: str, size: str, changed: str, settings: str, result: str) -> None:
         self._results[name, size, changed, settings] = result
