@@ -46,7 +46,7 @@ def reference(hashes: np.ndarray, distance: int) -> dict[int, int]:
     kept, left_out = [], {}
     bits = np.unpackbits(hashes, axis=1)
     for i in range(len(bits)):
-        near = [j for j in kept if (bits[i] != bits[j]).sum() <= distance]
+        near = np.array(kept, int)[(bits[kept] != bits[i]).sum(axis=1) <= distance].tolist() if kept else []
         if near:
             left_out[i] = near
         else:
