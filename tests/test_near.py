@@ -104,5 +104,6 @@ def test_no_pictures():
 def test_no_two_of_these_real_faces_are_near():
     hashes = np.stack([difference_hash(read_picture(path)) for path in list_pictures(FACES)[:2000]])
     assert near_duplicates(hashes, 48) == {}, "the most that --near allows"
+    hashes = hashes[np.unpackbits(hashes, axis=1).sum(axis=1) > 76]  # the others stand apart
     found = near_duplicates(hashes, 76)
     assert found and found.keys() == reference(hashes, 76).keys()
