@@ -293,11 +293,6 @@ class Run:
         bad = checkpoint.first_nonfinite(states)
         if bad:
             self._stop_nonfinite(f"weight {bad} is not finite")
-        head = {
-            "family": self.options.family,
-            "step": self.step,
-            "options": to_dict(self.options),
-            "best": dict(self.best),
-            "data": self.data,
-        }
+        head = {"family": self.options.family, "step": self.step, "options": to_dict(self.options)}
+        head |= {"best": dict(self.best), "data": self.data}
         checkpoint.save(path, {**head, **states})
