@@ -11,22 +11,24 @@ import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from data import dcgan_io
+from data.dcgan_io import GeneratedPictures
+from data.dcgan_io import add_arguments as add_generation_arguments
 from data.pix2pix_io import Pix2PixPictures
 from data.seg_io import SegPictures
 from data.spade_io import SpadeLabels
 from engine import checkpoint, folder
-from engine.device import autocast, choose_device, note_emulated_bf16
+from engine.device import autocast, choose_device, note_emulated_bf16, weights_format
 from engine.errors import UserError, door
 from engine.files import require_writable
 from engine.gallery import write_gallery, write_sheet
 from engine.progress import progress
 from models import build, pretrained
+from models.latents import SLICE
 from models.layers import predicting
 from options.dcgan import DcganOptions
 from options.load import from_dict
@@ -43,7 +45,7 @@ def arguments() -> argparse.Namespace:
         "--batch",
         type=int,
         default=8,
-        help=f"pictures at once (default 8; dcgan: always {dcgan_io.SLICE}, so that a seed's pictures never change)",
+        help=f"pictures at once (default 8; dcgan: always {SLICE}, so that a seed's pictures never change)",
     )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
@@ -111,23 +113,34 @@ def predict_latents(network: nn.Module, opt: Any, family_pictures: type, args: a
         pictures.write_grid()
 
 
-FILES = (folder.add_arguments, predict_files)
-LATENTS = (dcgan_io.add_arguments, predict_latents)
-# family: options, the network that predicts, its pictures, what they are made of
+class Family(NamedTuple):
+    """How a family predicts."""
+
+    options: type
+    build: Callable[[Any], nn.Module]  # the network that predicts, of the options
+    pictures: type  # what it says about its files (data/FAMILY_io.py)
+    add_arguments: Callable[[argparse.ArgumentParser], None] = folder.add_arguments  # beside those of `pictures`
+    predict: Callable[[nn.Module, Any, type, argparse.Namespace], None] = predict_files
+    # Whether its training places the network by Run.place_network: in another format the last bits differ from it.
+    channels_last: bool = False
+
+
 FAMILIES = {
-    "seg": (SegOptions, partial(build.seg_generator, download=False), SegPictures, FILES),
-    "pix2pix": (Pix2PixOptions, build.pix2pix_generator, Pix2PixPictures, FILES),
-    "spade": (SpadeOptions, build.spade_generator, SpadeLabels, FILES),
-    "dcgan": (DcganOptions, build.dcgan_generator, dcgan_io.GeneratedPictures, LATENTS),
+    "seg": Family(SegOptions, partial(build.seg_generator, download=False), SegPictures),
+    "pix2pix": Family(Pix2PixOptions, build.pix2pix_generator, Pix2PixPictures),
+    "spade": Family(SpadeOptions, build.spade_generator, SpadeLabels),
+    "dcgan": Family(
+        DcganOptions, build.dcgan_generator, GeneratedPictures, add_generation_arguments, predict_latents, True
+    ),
 }
 
 
 def family_arguments() -> dict[Callable[[argparse.ArgumentParser], None], list[str]]:
     """What adds further arguments to a parser -> the families that know these."""
     known = {}
-    for family, (_, _, pictures, (add_shared, _)) in FAMILIES.items():
-        for add in (add_shared, *pictures.arguments):
-            known.setdefault(add, []).append(family)
+    for name, family in FAMILIES.items():
+        for add in (family.add_arguments, *family.pictures.arguments):
+            known.setdefault(add, []).append(name)
     return known
 
 
@@ -150,17 +163,18 @@ def load_network(weights: str, device: torch.device):
     content = checkpoint.load(path)
     if content["family"] not in FAMILIES:
         raise UserError(f"{path}: family {content['family']}: this program knows {', '.join(FAMILIES)}; update it")
-    options, build_network, pictures, _ = FAMILIES[content["family"]]
+    family = FAMILIES[content["family"]]
     try:
-        opt = from_dict(options, content["options"], str(path))
+        opt = from_dict(family.options, content["options"], str(path))
     except UserError as error:
         raise UserError(f"{error}; or another version of this program made it: update this one") from None
-    network = build_network(opt)
+    network = family.build(opt)
     if "G_ema" not in content:
         raise UserError(f"{path}: holds no G_ema, the network that predicts; use a checkpoint of a training run")
     checkpoint.load_network(network, content["G_ema"], path)
     print(f"{path}: {content['family']}, step {content['step']}, {build.millions(network)} parameters")
-    return network.to(device).eval(), opt, pictures
+    memory_format = weights_format(device) if family.channels_last else torch.preserve_format
+    return network.to(device, memory_format=memory_format).eval(), opt, family.pictures
 
 
 def main() -> None:
@@ -170,8 +184,7 @@ def main() -> None:
         note_emulated_bf16(device)
     network, opt, pictures = load_network(args.weights, device)
     refuse_other_families(args, opt.family)
-    _, predict = FAMILIES[opt.family][3]
-    predict(network, opt, pictures, args)
+    FAMILIES[opt.family].predict(network, opt, pictures, args)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,22 @@ The same command resumes a stopped run. G turns a latent z into a picture; x is 
 their class, if data.labels gives one.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from data.dcgan import dcgan_data, face_batches
-from data.dcgan_io import draw_latents, generate, random_latents
 from data.diffaugment import diff_augment
 from data.picture_io import to_picture
 from engine.ema import EMA
 from engine.errors import door
 from engine.run import Run
 from engine.schedule import adam, poly, set_lr
-from losses.gan import fake_loss, generator_loss, real_loss, relativistic_loss
+from losses.gan import discriminator_loss, generator_loss, relativistic_loss
 from losses.penalty import r1
 from models import build
+from models.latents import draw_latents, generate, random_latents
 from models.layers import predicting
 from options.common import with_steps
 from options.dcgan import DEFAULT_FILE, DcganLossOptions, DcganOptions
@@ -37,45 +39,10 @@ def seen(x: Tensor, noise: float, loss: DcganLossOptions) -> Tensor:
 
 def swapped(real: Tensor, fake: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """D's logits [B] by the label that they get: in a share of the pairs, by lot, real is called fake and fake real."""
+    if not share:
+        return real, fake
     swap = torch.rand_like(real) < share
     return torch.where(swap, fake, real), torch.where(swap, real, fake)
-
-
-def discriminator_terms(
-    run: Run, D: nn.Module, x: Tensor, fake: Tensor, y: Tensor | None, loss: DcganLossOptions, penalty: bool
-) -> dict[str, Tensor]:
-    """D's terms on what it sees of x and of G's pictures; with `penalty` also those of its gradient, in fp32.
-
-    D_x and D_G_z are for the log: D's mean on real and fake pictures, a probability for bce, else a logit.
-    """
-    at_real, at_fake = penalty and loss.r1 > 0, penalty and loss.r2 > 0
-    x, fake = x.detach().requires_grad_(at_real), fake.detach().requires_grad_(at_fake)
-    with run.autocast(enabled=not at_real):
-        on_real = D(x, y).float()
-    with run.autocast(enabled=not at_fake):
-        on_fake = D(fake, y).float()
-    shown = torch.sigmoid if loss.gan == "bce" else torch.clone
-    terms = {"D_x": shown(on_real).mean(), "D_G_z": shown(on_fake).mean()}
-    called_real, called_fake = swapped(on_real, on_fake, loss.label_flip) if loss.label_flip else (on_real, on_fake)
-    if loss.gan == "relativistic":
-        terms["D"] = relativistic_loss(called_real, called_fake)
-    else:
-        terms["D"] = real_loss(loss.gan, called_real, loss.label_smoothing) + fake_loss(loss.gan, called_fake)
-    if at_real:
-        terms["r1"] = r1([on_real], x)
-    if at_fake:
-        terms["r2"] = r1([on_fake], fake)
-    return terms
-
-
-def adversarial(D: nn.Module, x: Tensor, fake: Tensor, y: Tensor | None, gan: str) -> Tensor:
-    """G's adversarial term on what D sees of its pictures; relativistic: against the real ones."""
-    logits = D(fake, y)
-    if gan != "relativistic":
-        return generator_loss(gan, logits)
-    with torch.no_grad():
-        on_real = D(x, y)
-    return relativistic_loss(logits, on_real)
 
 
 def train(opt: DcganOptions) -> None:
@@ -87,17 +54,17 @@ def train(opt: DcganOptions) -> None:
     data, model, loss, optim = opt.data, opt.model, opt.loss, opt.optim
 
     # ---- networks
-    last = dict(memory_format=torch.channels_last)  # faster on CUDA and CPU, here in fp32, too
-    G = build.dcgan_generator(opt).to(run.device, **last)
-    D = build.dcgan_discriminator(opt).to(run.device, **last)
+    G = run.place_network(build.dcgan_generator(opt), compiled=True)
+    D = run.place_network(build.dcgan_discriminator(opt))
     G_ema = EMA(G, opt.ema.half_life, opt.ema.ramp_up)
     G_opt = adam(G.parameters(), optim.g_lr, optim.g_betas)
     D_opt = adam(D.parameters(), optim.d_lr, optim.d_betas)
-    G_params = list(G.parameters())
+    G_params, D_params = list(G.parameters()), list(D.parameters())
     decoded = model.variant == "illustration" and loss.z > 0
     run.compile(G)  # not D: the penalties differentiate it twice, which compiled networks do not support
-    run.start(opt, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
-    stream = face_batches(faces, data.batch, seed=opt.run.seed, start=run.step, mirror="mirror" in data.augment)
+    run.start(opt, data=faces.about, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
+    loading = dict(mirror="mirror" in data.augment, pin=run.device.type == "cuda")
+    stream = face_batches(faces, data.batch, seed=opt.run.seed, start=run.step, **loading)
     if run.step == 0:
         run.grid(rows_of(faces.first(GRID * GRID)), "real")
     shown = draw_latents(opt, range(GRID * GRID), seed=0)
@@ -106,30 +73,49 @@ def train(opt: DcganOptions) -> None:
     while run.running():
         run.reseed()
         progress = run.step / run.steps
-        lr_factor, noise = poly(progress, optim.decay_start, 1.0), loss.instance_noise * (1 - progress)
+        lr_factor = poly(progress, optim.decay_start, 1.0)
         set_lr(G_opt, optim.g_lr * lr_factor)
         set_lr(D_opt, optim.d_lr * lr_factor)
+        view = partial(seen, noise=loss.instance_noise * (1 - progress), loss=loss)
         pictures, y = next(stream)
         x = run.place(pictures).float() / 127.5 - 1
-        y = None if y is None else y.to(run.device)
-        z = random_latents(len(x), model.z, model.latent).to(run.device)
+        y = None if y is None else y.to(run.device, non_blocking=True)
+        z = random_latents(len(x), model.z, model.latent).to(run.device, non_blocking=True)
         with run.autocast():
             fake, z_hat = G(z, y, predict_z=True) if decoded else (G(z, y), None)
             fake = fake.float()
 
-        # ---- D step: ascend log D(x) + log(1 - D(G(z))) (Eq. 1 of arXiv:1406.2661) or its like, with R1 and R2
-        penalty = run.step % loss.penalty_every == 0
+        # ---- D step: ascend log D(x) + log(1 - D(G(z))) (Eq. 1 of arXiv:1406.2661) or its like. R1 and R2 are of D's
+        # gradient at the pictures themselves: what D sees of them is part of the function, as in StyleGAN2-ADA
+        penalized = run.step % loss.penalty_every == 0
+        at_x, at_fake = penalized and loss.r1 > 0, penalized and loss.r2 > 0
+        x, constant = x.requires_grad_(at_x), fake.detach().requires_grad_(at_fake)
         D_opt.zero_grad()
-        terms = discriminator_terms(run, D, seen(x, noise, loss), seen(fake, noise, loss), y, loss, penalty)
+        with run.autocast(enabled=not at_x):  # penalties are taken in fp32
+            on_x = D(view(x), y).float()
+        with run.autocast(enabled=not at_fake):
+            on_fake = D(view(constant), y).float()
+        called = swapped(on_x, on_fake, loss.label_flip)
+        terms = {"D": discriminator_loss(loss.gan, *called, loss.label_smoothing)}
+        if at_x:
+            terms["r1"] = r1([on_x], x)
+        if at_fake:
+            terms["r2"] = r1([on_fake], constant)
         gp = loss.r1 * terms.get("r1", 0) + loss.r2 * terms.get("r2", 0)
-        (terms["D"] + loss.penalty_every / 2 * gp).backward()
+        (terms["D"] + loss.penalty_every / 2 * gp).backward(inputs=D_params)
         run.average(D)
         D_opt.step()
 
-        # ---- G step: ascend log D(G(z)), the non-saturating loss
+        # ---- G step: ascend log D(G(z)), the non-saturating loss; relativistic: beside D(x)
         G_opt.zero_grad()
         with run.autocast():
-            terms["G"] = adversarial(D, seen(x, noise, loss), seen(fake, noise, loss), y, loss.gan)
+            logits = D(view(fake), y)
+            if loss.gan == "relativistic":
+                with torch.no_grad():
+                    real_logits = D(view(x), y)
+                terms["G"] = relativistic_loss(logits, real_logits)
+            else:
+                terms["G"] = generator_loss(loss.gan, logits)
         if decoded:
             terms["z"] = nn.functional.mse_loss(z_hat.float(), z)
         (terms["G"] + loss.z * terms.get("z", 0)).backward(inputs=G_params)
@@ -139,6 +125,8 @@ def train(opt: DcganOptions) -> None:
         # ---- average, log, look, save
         run.step += 1
         G_ema.update(G, run.step, data.batch)
+        shown_as = torch.sigmoid if loss.gan == "bce" else torch.positive  # a probability, else a logit
+        terms |= {"D_x": shown_as(on_x).mean(), "D_G_z": shown_as(on_fake).mean()}
         run.log(**terms, lr=G_opt.param_groups[0]["lr"])
         if run.due(opt.run.sample_every):
             with predicting(G_ema.module, opt.sample.norm_stats) as G_mean:

@@ -108,7 +108,7 @@ def train(opt: Pix2PixOptions) -> None:
     opt = with_steps(opt, len(pairs), opt.optim.d_steps)
     data, model, loss, optim = opt.data, opt.model, opt.loss, opt.optim
     adversarial = loss.adv > 0 or loss.feature_matching > 0
-    run.start(opt, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
+    run.start(opt, data=[sample.name for sample in pairs.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
     loading = dict(seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda")
     xy = batches(pairs, data.batch, start=run.step * optim.d_steps, **loading)
     resnet = model.generator == "resnet"  # in bf16 on the CPU faster with channels last, the U-Net without

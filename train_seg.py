@@ -111,7 +111,7 @@ def train(opt: SegOptions) -> None:
     semi = unlabeled is not None and loss.semi_adv + loss.semi_st > 0
     adversarial = semi or loss.adv > 0
     class_weights = None if loss.class_weights is None else torch.tensor(loss.class_weights, device=run.device)
-    run.start(opt, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
+    run.start(opt, data=[sample.name for sample in labeled.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
     loading = dict(seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda")
     xy = batches(labeled, data.batch, stream=0, start=run.step, **loading)
     us = batches(unlabeled, data.batch, stream=1, start=max(0, run.step - loss.semi_start), **loading) if semi else None

@@ -106,7 +106,7 @@ def train(opt: SpadeOptions) -> None:
     data, loss, optim = opt.data, opt.loss, opt.optim
     perceptual = Perceptual(loss.vgg, loss.perceptual_mode).to(run.device) if loss.perceptual else None
     opt = with_steps(opt, len(main), optim.d_steps + 1)
-    run.start(opt, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
+    run.start(opt, data=[s.name for s in main.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
     loading = dict(batch=data.batch, seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda")
     loading["start"] = run.step * (optim.d_steps + 1)
     sets = [(batches(main, stream=0, **loading), 1.0)]

@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps
 
-from data.images import SUFFIXES, rgb_array
+from data.images import SUFFIXES, rgb_array, system_failed
 from engine.errors import UserError
 from engine.files import cannot_write
 from engine.progress import progress
@@ -85,6 +85,9 @@ def read_zipped(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         raise
     except Exception as error:  # zipfile and Pillow's decoders raise nearly anything on broken bytes
         reason = "not a picture" if isinstance(error, Image.UnidentifiedImageError) else " ".join(str(error).split())
+        if system_failed(error):
+            line = f"{archive.filename}/{name}: cannot be read ({reason}): check the disk or the network, try again"
+            raise UserError(line) from error
         raise UserError(
             f"{archive.filename}/{name}: broken or cut off ({reason or type(error).__name__}): replace or remove it"
         ) from error

@@ -5,7 +5,6 @@ every file's path, size and time.
 """
 
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -13,7 +12,6 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,10 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.images import system_failed
+from engine.byte_progress import byte_progress, megabytes
+from engine.cache import cache_folder, cache_key
 from engine.errors import UserError
-from engine.progress import progress
+from engine.file_hash import blocks
+from engine.make import in_threads
 
-BLOCK = 512  # pictures decoded ahead of the one that is written
 STALE = 24 * 3600  # seconds after which an unfinished file is that of a process long gone
 
 Read = Callable[[str], np.ndarray]
@@ -41,25 +42,6 @@ class Cached:
     file: Path | None  # None: in memory alone
 
 
-def cache_folder() -> Path:
-    """Where what can be made or downloaded again lies: $ATELIER_CACHE, or ~/.cache/atelier."""
-    return Path(os.environ.get("ATELIER_CACHE") or os.path.expanduser("~/.cache/atelier"))
-
-
-def cache_key(files: Sequence[Path], settings: list) -> str:
-    """A hash of the files' names, sizes and times, and of the settings, plain values. UserError: a file is gone."""
-    about = []
-    for path in files:
-        try:
-            stat = path.stat()
-        except OSError as error:
-            raise UserError(
-                f"{path}: {error.strerror}, or a link to nothing: restore the file, or remove it"
-            ) from error
-        about.append((str(path.absolute()), stat.st_size, stat.st_mtime_ns))
-    return hashlib.sha256(json.dumps([settings, about]).encode()).hexdigest()[:32]
-
-
 def cached(
     read: Read,
     names: Sequence[str],
@@ -72,7 +54,9 @@ def cached(
     """read(name) of every name, from the cache if it was made before.
 
     Args:
-        read: returns uint8 of `shape`; a UserError for a bad picture becomes a line of the problems. Called in threads.
+        read: returns uint8 of `shape`; a UserError for a bad picture becomes a line of the problems, but one for a
+            file that the system did not let it read (data.images.system_failed) is raised: kept, it would leave a sound
+            picture out for ever. Called in threads.
         names: of the pictures, each once.
         files: all that is read of; a change of their size or time makes the cache anew.
         settings: what else the bytes depend on, plain values.
@@ -80,7 +64,7 @@ def cached(
         disk: False: in memory, no file. So, too, with a note, where the cache cannot be written.
 
     Raises:
-        UserError: a file of `files` is gone.
+        UserError: a file of `files` is gone, or cannot be read now.
     """
     if not disk:
         return _in_memory(read, names, shape, workers)
@@ -91,7 +75,8 @@ def cached(
         return found
     reason = "what was written reads differently"
     try:
-        _make(file, read, names, shape, workers)
+        _make(file, _Reader(read, names, workers), shape, files)
+        _say_how_much(file.parent)
     except OSError as error:
         reason = error.strerror or str(error)
     found = _opened(file, shape)  # also after an error: Windows lets no one replace what another process has mapped
@@ -119,9 +104,8 @@ def _opened(file: Path, shape: tuple[int, ...]) -> Cached | None:
 
 def _checksum(file: Path) -> int:
     total = 0
-    with file.open("rb") as opened:
-        while part := opened.read(1 << 20):
-            total = zlib.crc32(part, total)
+    for block in byte_progress(blocks(file), file.stat().st_size, f"checking {file.name}"):
+        total = zlib.crc32(block, total)
     return total
 
 
@@ -143,25 +127,22 @@ class _Reader:
     problems: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        for name, outcome in zip(self.names, progress(self._all(), len(self.names), "decoding"), strict=True):
-            if isinstance(outcome, UserError):
-                self.problems.append(str(outcome))
-            else:
-                self.kept.append(name)
-                yield outcome
-
-    def _all(self) -> Iterator[np.ndarray | UserError]:
-        pool = ThreadPoolExecutor(max(1, self.workers))
-        try:
-            for start in range(0, len(self.names), BLOCK):  # a slow disk must not let them pile up in memory
-                yield from pool.map(self._attempt, self.names[start : start + BLOCK])
-        finally:
-            pool.shutdown(cancel_futures=True)
+        jobs = [(name,) for name in self.names]
+        with contextlib.closing(in_threads(self._attempt, jobs, self.workers, "decoding")) as outcomes:
+            for name, outcome in zip(self.names, outcomes, strict=True):
+                if isinstance(outcome, UserError):
+                    self.problems.append(str(outcome))
+                else:
+                    self.kept.append(name)
+                    yield outcome
 
     def _attempt(self, name: str) -> np.ndarray | UserError:
         try:
             return self.read(name)
         except UserError as error:
+            # a link to nothing stays a problem: where it leads once it leads somewhere, is another data set
+            if system_failed(error) and not isinstance(error.__cause__, FileNotFoundError):
+                raise
             return error
 
 
@@ -173,17 +154,19 @@ def _in_memory(read: Read, names: Sequence[str], shape: tuple[int, ...], workers
     return Cached(torch.from_numpy(pictures[: len(reader.kept)]), reader.kept, reader.problems, None)
 
 
-def _make(file: Path, read: Read, names: Sequence[str], shape: tuple[int, ...], workers: int) -> None:
+def _make(file: Path, reader: _Reader, shape: tuple[int, ...], files: Sequence[Path]) -> None:
     """Write a cache file, then its json: who sees the json finds the pictures whole. OSError: it cannot be written."""
     file.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(file.parent)
-    reader, checksum = _Reader(read, names, workers), 0
+    checksum = 0
     with _own_file(file) as part, part.open("wb") as opened:  # not mapped: there a full disk would be a fatal signal
         for picture in reader:
             assert picture.shape == shape and picture.dtype == np.uint8, (picture.shape, picture.dtype)
             data = picture.tobytes()
             checksum = zlib.crc32(data, checksum)
             opened.write(data)
+        if reader.problems:
+            cache_key(files, [])  # a UserError for one that went meanwhile, as when a network folder is cut off
     content: dict[str, Any] = {"crc32": checksum, "names": reader.kept, "problems": reader.problems}
     with _own_file(file.with_suffix(".json")) as part:
         part.write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -199,6 +182,13 @@ def _own_file(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _say_how_much(folder: Path) -> None:
+    """A note where more caches lie than the one just made: nothing else ever removes them."""
+    sizes = [path.stat().st_size for path in folder.glob("*.u8")]
+    if sizes[1:]:
+        print(f"note: {folder}: {megabytes(sum(sizes))} in {len(sizes)} caches; it may be deleted when nothing trains")
 
 
 def _remove_stale(folder: Path) -> None:

@@ -15,10 +15,10 @@ import numpy as np
 import yaml
 
 from data.archive import read_zipped
-from data.cache import cache_folder, cache_key
 from data.files import Sample, read_pair, read_spade, read_two
 from data.images import read_picture, require_size
 from data.palette import IGNORED, Palette
+from engine.cache import cache_folder, cache_key
 from engine.errors import UserError
 from engine.progress import progress
 

@@ -13,6 +13,7 @@ from data.images import SUFFIXES
 from engine.errors import UserError
 
 MOST_NAMED = 12  # classes that a line lists
+MOST_CLASSES = 1000  # that are taken without being named
 
 Tags = Mapping[str, Sequence[str]]  # of each picture, by its name
 
@@ -87,7 +88,7 @@ def choose_classes(tags: Tags, wanted: Sequence[str], root: Path) -> tuple[str, 
     """The classes in order: those of data.classes, or all tags, sorted.
 
     Raises:
-        UserError: no picture has any tag, or none has one of the wanted.
+        UserError: no picture has any tag, none has one of the wanted, or there are more than MOST_CLASSES to take.
     """
     there = sorted({tag for found in tags.values() for tag in found})
     if not there:
@@ -95,6 +96,11 @@ def choose_classes(tags: Tags, wanted: Sequence[str], root: Path) -> tuple[str, 
     unknown = next((name for name in wanted if name not in there), None)
     if unknown is not None:
         raise UserError(f"data.classes: {unknown}: no picture of {root} has this class; {near_classes(unknown, there)}")
+    if not wanted and len(there) > MOST_CLASSES:
+        raise UserError(
+            f"data.labels: the pictures of {root} have {len(there):,} tags, more than {MOST_CLASSES:,} classes: "
+            "name those to train on in data.classes"
+        )
     return tuple(wanted) or tuple(there)
 
 
@@ -120,11 +126,10 @@ def require_members(names: Sequence[str], tags: Tags, classes: Sequence[str], re
 
 
 def multi_hot(names: Sequence[str], tags: Tags, classes: Sequence[str]) -> Tensor:
-    """y, float [N, K]: 1 where a picture has the class, else 0."""
-    y = torch.zeros(len(names), len(classes))
+    """y, uint8 [N, K]: 1 where a picture has the class, else 0."""
+    y = torch.zeros(len(names), len(classes), dtype=torch.uint8)
     channel = {name: k for k, name in enumerate(classes)}
-    for row, name in enumerate(names):
-        for tag in tags[name]:
-            if tag in channel:
-                y[row, channel[tag]] = 1
+    places = [(row, channel[tag]) for row, name in enumerate(names) for tag in tags[name] if tag in channel]
+    rows, columns = torch.tensor(places, dtype=torch.long).reshape(-1, 2).T
+    y[rows, columns] = 1
     return y

@@ -29,10 +29,11 @@ FREE_SHARE = 0.25  # of the GPU's free memory, which data.cache=auto takes at mo
 
 @dataclass(frozen=True)
 class Faces:
-    """Decoded pictures, uint8 [N, 3, S, S], and their classes, float [N, K] of 0 and 1 or None, on one device."""
+    """Decoded pictures, uint8 [N, 3, S, S], and their classes, uint8 [N, K] of 0 and 1 or None, on one device."""
 
     x: Tensor
     y: Tensor | None
+    about: Sequence[str] = ()  # of each picture its name and its classes
 
     def __len__(self) -> int:
         return len(self.x)
@@ -43,20 +44,25 @@ class Faces:
 
 
 def face_batches(
-    faces: Faces, batch: int, *, seed: int, start: int = 0, mirror: bool = False
+    faces: Faces, batch: int, *, seed: int, start: int = 0, mirror: bool = False, pin: bool = False
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """(x uint8 [B, 3, S, S], y float [B, K] or None) without end, from step `start` on, on the faces' device.
 
-    The batch of step k is a function of (seed, k). mirror: half of the pictures left-right, by lot.
+    The batch of step k is a function of (seed, k).
+
+    Args:
+        mirror: half of the pictures left-right, by lot.
+        pin: page-locked memory, for copies to a GPU; pictures that are on one stay there.
     """
     for step, keys in enumerate(Order(len(faces), batch, (seed,), start), start):
-        rows = torch.tensor([index for _, index in keys], device=faces.x.device)
+        rows = torch.tensor([index for _, index in keys]).to(faces.x.device, non_blocking=True)
         x = faces.x.index_select(0, rows)
         if mirror:
             lot = np.random.default_rng((seed, 1, step)).random(batch) < 0.5
-            chosen = torch.from_numpy(np.arange(batch) + batch * lot).to(x.device)
+            chosen = torch.from_numpy(np.arange(batch) + batch * lot).to(x.device, non_blocking=True)
             x = torch.cat([x, x.flip(3)]).index_select(0, chosen)  # torch.where takes seven times as long on the CPU
-        yield x, None if faces.y is None else faces.y.index_select(0, rows)
+        y = None if faces.y is None else faces.y.index_select(0, rows).float()
+        yield x.pin_memory() if pin and not x.is_cuda else x, y
 
 
 def dcgan_data(opt: Any, device: torch.device) -> tuple[Faces, tuple[str, ...]]:
@@ -81,10 +87,12 @@ def dcgan_data(opt: Any, device: torch.device) -> tuple[Faces, tuple[str, ...]]:
     where = f"in {found.file}" if pictures is found.pictures and found.file else f"in memory of {pictures.device}"
     print(f"data: {sizes}{skipped}, {where}")
     if not classes:
-        return Faces(pictures, None), classes
+        return Faces(pictures, None, found.names), classes
     remedy = "raise data.limit" if data.limit else "mend its files, or leave it out of data.classes"
     print(f"classes: {require_members(found.names, tags, classes, remedy)}")
-    return Faces(pictures, multi_hot(found.names, tags, classes).to(pictures.device)), classes
+    y, wanted = multi_hot(found.names, tags, classes), set(classes)
+    about = [f"{name}: {', '.join(sorted(wanted.intersection(tags[name])))}" for name in found.names]
+    return Faces(pictures, y.to(pictures.device), about), classes
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,8 @@ def _labelled(source: _Source, data: Any) -> tuple[list[str], Tags, tuple[str, .
         found = tags_by_csv(list(by_path), source.root, Path(data.labels))
     tags = {by_path[path]: own for path, own in found.items()}
     classes = choose_classes(tags, data.classes, source.root)
-    names = [name for name in source.names if set(tags[name]) & set(classes)]
+    wanted = set(classes)
+    names = [name for name in source.names if not wanted.isdisjoint(tags[name])]
     if len(names) < len(source.names):
         print(f"data: {len(source.names) - len(names):,} left out: in none of the classes")
     return names, tags, classes

@@ -1,5 +1,6 @@
 """Picture files: listing and reading them, with one clear line for whatever is wrong with a file."""
 
+import errno
 import os
 import re
 import warnings
@@ -40,6 +41,16 @@ def read_picture(path: Path | str) -> np.ndarray:
     Raises UserError with one line for a file that is missing, empty, broken, too large or no picture.
     """
     return _guarded(path, lambda picture: rgb_array(_loaded(picture)))
+
+
+def system_failed(error: BaseException) -> bool:
+    """Whether the system did not let a file be read (the disk, the network, a permission, too many open files).
+
+    That says nothing about the picture, which may well be read another time. A UserError is what its cause is. Broken
+    bytes have no errno, or that of a position where there is nothing to read.
+    """
+    cause = error.__cause__ if isinstance(error, UserError) else error
+    return getattr(cause, "errno", None) not in (None, errno.EINVAL, errno.EOVERFLOW)
 
 
 def open_picture(path: Path | str) -> Image.Image:
@@ -137,6 +148,8 @@ def _guarded(path: Path | str, work: Callable):
         if isinstance(error, PermissionError):
             raise UserError(f"{path}: may not be read: check its permissions") from error
         reason = " ".join(str(error).split()) or type(error).__name__
+        if system_failed(error):
+            raise UserError(f"{path}: cannot be read ({reason}): check the disk or the network, try again") from error
         raise UserError(f"{path}: broken or cut off ({reason}): copy it again or remove it") from error
 
 

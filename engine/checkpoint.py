@@ -1,10 +1,12 @@
 """Checkpoints: a flat dict of state dicts plus format, family, step and options; written whole or not at all."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pickletools
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,21 @@ def _holds_code(path: Path) -> bool:
     with open(path, "rb") as file, contextlib.suppress(Exception):  # not a pickle: whatever the reader stumbles over
         return any(opcode.name in ("GLOBAL", "STACK_GLOBAL", "INST") for opcode, _, _ in pickletools.genops(file))
     return False
+
+
+def fingerprint(samples: Iterable[str]) -> dict[str, Any]:
+    """What tells training data from others: how many samples, and a hash of what names each, with its label."""
+    words = list(samples)
+    return {"samples": len(words), "sha256": hashlib.sha256(json.dumps(words).encode()).hexdigest()}
+
+
+def data_change(old: Any, new: dict[str, Any] | None) -> str | None:
+    """How the data differ by their fingerprints, None if they do not or if one has none."""
+    if not isinstance(old, dict) or new is None or old == new:
+        return None
+    before, now = old.get("samples"), new["samples"]
+    words = f"{before} -> {now}" if before != now else f"{now} as before, but others, or with other labels"
+    return f"the pictures changed: {words}"
 
 
 def steps(folder: Path) -> list[Path]:

@@ -45,6 +45,16 @@ class Bf16Convolutions(TorchDispatchMode):
         )
 
 
+def weights_format(device: torch.device, compiled: bool = False) -> torch.memory_format:
+    """How the weights of a stack of convolutions lie: channels last on CUDA and the CPU, where it is faster.
+
+    compiled: transposed convolutions under torch.compile; inductor fails in the backward of chains of them with
+    channels last on CUDA (https://github.com/pytorch/pytorch/issues/171622).
+    """
+    last = device.type == "cpu" or (device.type == "cuda" and not compiled)
+    return torch.channels_last if last else torch.contiguous_format
+
+
 def keep_freed_memory() -> None:
     """Let glibc keep the memory of freed tensors instead of giving it back to the system.
 

@@ -26,6 +26,9 @@ def _out_of_memory(error: BaseException) -> bool:
 
 def door(main: Callable[[], None]) -> None:
     """Run a script's main and exit: a user's mistake is one line on stderr, a programmer's keeps its traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not where another object took its place
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end the run
     try:
         main()
     except UserError as error:

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,6 +15,8 @@ from tqdm import tqdm
 from engine.errors import UserError
 from engine.files import whole_file
 from engine.progress import progress
+
+AHEAD = 256  # jobs begun before the result of the first of them is taken
 
 
 @dataclass
@@ -38,12 +40,25 @@ class Made:
 def in_threads(
     work: Callable[..., Any], jobs: Sequence[tuple], workers: int, title: str, unit: str = "picture"
 ) -> Iterator[Any]:
-    """work(*job) of every job, in their order, with a bar. Close it to leave out what is not yet begun."""
+    """work(*job) of every job, in their order, with a bar. Close it to leave out what is not yet begun.
+
+    No more than AHEAD jobs are begun or done before their result is taken, so that results do not pile up in memory.
+    """
     pool = ThreadPoolExecutor(max(1, workers))
     try:
-        yield from progress(pool.map(lambda job: work(*job), jobs), len(jobs), title, unit)
+        yield from progress(_results(pool, work, jobs), len(jobs), title, unit)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _results(pool: ThreadPoolExecutor, work: Callable[..., Any], jobs: Sequence[tuple]) -> Iterator[Any]:
+    waiting = deque()
+    for job in jobs:
+        if len(waiting) == AHEAD:
+            yield waiting.popleft().result()
+        waiting.append(pool.submit(work, *job))
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def make_files(

@@ -9,6 +9,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,14 @@ from torch import nn
 from tqdm import tqdm
 
 from engine import checkpoint
-from engine.device import Bf16Convolutions, autocast, choose_device, keep_freed_memory, note_emulated_bf16
+from engine.device import (
+    Bf16Convolutions,
+    autocast,
+    choose_device,
+    keep_freed_memory,
+    note_emulated_bf16,
+    weights_format,
+)
 from engine.errors import UserError
 from engine.files import cannot_write, require_writable, take_folder, whole_file
 from engine.logs import Logs
@@ -85,6 +93,10 @@ class Run:
         memory_format = torch.channels_last if last else torch.contiguous_format
         return x.to(self.device, non_blocking=True).contiguous(memory_format=memory_format)
 
+    def place_network(self, network: nn.Module, compiled: bool = False) -> nn.Module:
+        """A stack of convolutions on the device, in engine.device.weights_format; compiled: self.compile takes it."""
+        return network.to(self.device, memory_format=weights_format(self.device, compiled and self.opt.compile))
+
     def compile(self, *networks: nn.Module) -> None:
         """torch.compile in place, if run.compile: parameters keep their names."""
         if self.opt.compile:
@@ -104,14 +116,16 @@ class Run:
 
     # ---- start, resume, end
 
-    def start(self, opt: Any, **parts: Any) -> None:
+    def start(self, opt: Any, data: Iterable[str] | None = None, **parts: Any) -> None:
         """Open the run folder, or resume from its newest readable checkpoint.
 
         Args:
             opt: the family's options, with `run`, `data`, `family` and `network_keys`.
+            data: what names each training sample, with its label; a run that resumes says if it changed.
             parts: what the checkpoints hold, by name: networks, EMAs and optimisers.
         """
         self.options, self.parts, self.steps = opt, parts, opt.run.steps
+        self.data = None if data is None else checkpoint.fingerprint(data)
         self._lock = take_folder(self.folder)
         self._resume() or self._init_from()
         self._write_options()
@@ -137,6 +151,8 @@ class Run:
                 damaged.append(path)
                 continue
             self._report_changes(content["options"], path)
+            if change := checkpoint.data_change(content.get("data"), self.data):
+                print(f"{change} since {path.name}")
             self._restore(content, path)
             for broken in damaged:  # so that it does not count among the newest
                 broken.rename(broken.with_suffix(".damaged"))
@@ -292,10 +308,6 @@ class Run:
         bad = checkpoint.first_nonfinite(states)
         if bad:
             self._stop_nonfinite(f"weight {bad} is not finite")
-        head = {
-            "family": self.options.family,
-            "step": self.step,
-            "options": to_dict(self.options),
-            "best": dict(self.best),
-        }
+        head = {"family": self.options.family, "step": self.step, "options": to_dict(self.options)}
+        head |= {"best": dict(self.best), "data": self.data}
         checkpoint.save(path, {**head, **states})

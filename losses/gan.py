@@ -40,6 +40,16 @@ def fake_loss(mode: str, logits: Tensor) -> Tensor:
     return F.relu(1 + logits).mean()
 
 
+def discriminator_loss(mode: str, real: Tensor, fake: Tensor, smoothing: float = 0.0) -> Tensor:
+    """D's loss on its logits of real and of fake samples; mode: one of MODES, or relativistic (logits [B] in pairs).
+
+    smoothing: as in real_loss.
+    """
+    if mode == "relativistic":
+        return relativistic_loss(real, fake)
+    return real_loss(mode, real, smoothing) + fake_loss(mode, fake)
+
+
 def generator_loss(mode: str, logits: Tensor) -> Tensor:
     """G's term on D's logits of the fakes: that they be taken for real."""
     return -logits.float().mean() if mode == "hinge" else real_loss(mode, logits)

@@ -20,9 +20,10 @@ def interpolate(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def _gradients(logits: Sequence[Tensor], x: Tensor) -> Iterator[Tensor]:
-    """Per discriminator dD(x)/dx, flat [B, N]: one gradient of the batch's sum, as samples do not see each other.
+    """Per discriminator the gradient of the sum of D(x) over the batch with respect to each sample, flat [B, N].
 
-    (Where batch norm lets them, it is the sum's gradient, as in the Chainer original.)
+    Where samples do not see each other that is each sample's own dD(x)/dx. Batch norm lets them: there it is also what
+    a sample does to the others' values, as in the Chainer original.
     """
     for map_ in logits:
         value = map_.float().reshape(len(map_), -1).mean(1).sum()
@@ -45,7 +46,7 @@ def gradient_penalty(logits: Sequence[Tensor], x: Tensor, target: float = 1.0) -
 
 def r1(logits: Sequence[Tensor], x: Tensor) -> Tensor:
     """E[|| dD(x)/dx ||^2], summed over the discriminators (Mescheder et al. 2018, arXiv:1801.04406, Eq. 9, without its
-    gamma/2). With x the fakes it is the paper's R2.
+    gamma/2). With x the fakes it is R2.
     """
     return sum(g.square().sum(1).mean() for g in _gradients(logits, x))
 

@@ -1,29 +1,11 @@
 """The discriminators of DCGAN and of animeGAN's fully connected variants: a picture becomes one logit."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.dcgan_generator import HIDDEN, picture_kernel, stage_widths
 from models.init import initialize
-from models.layers import conv, norm_layer, spectral_weight
-
-
-class SNLinear(nn.Linear):
-    """nn.Linear with W / sigma(W); otherwise as models.layers.SNConv2d."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.register_buffer("u", torch.randn(self.out_features))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B,in] -> [B,out]."""
-        return F.linear(x, spectral_weight(self.weight, self.u, 0, self.training), self.bias)
-
-
-def linear(cin: int, cout: int, bias: bool = True, conv_norm: str = "none") -> nn.Linear:
-    """A linear layer as torch starts it; conv_norm: none | spectral."""
-    return (SNLinear if conv_norm == "spectral" else nn.Linear)(cin, cout, bias)
+from models.layers import conv, linear, norm_layer
 
 
 class Projection(nn.Module):

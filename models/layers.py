@@ -84,6 +84,18 @@ class SNConvTranspose2d(nn.ConvTranspose2d):
         )
 
 
+class SNLinear(nn.Linear):
+    """nn.Linear with W / sigma(W); otherwise as SNConv2d."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.register_buffer("u", torch.randn(self.out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,in] -> [B,out]."""
+        return F.linear(x, spectral_weight(self.weight, self.u, 0, self.training), self.bias)
+
+
 def he_init(layer: nn.Module) -> nn.Module:
     """N(0, sqrt(2 / fan_in)) weights and zero biases (He et al. 2015, arXiv:1502.01852, Eq. 10).
 
@@ -125,6 +137,11 @@ def deconv(
     assert conv_norm in ("none", "spectral"), conv_norm
     layer = SNConvTranspose2d if conv_norm == "spectral" else nn.ConvTranspose2d
     return he_init(layer(cin, cout, kernel, stride, padding, bias=bias))
+
+
+def linear(cin: int, cout: int, bias: bool = True, conv_norm: str = "none") -> nn.Linear:
+    """A linear layer as torch starts it; conv_norm: none | spectral."""
+    return (SNLinear if conv_norm == "spectral" else nn.Linear)(cin, cout, bias)
 
 
 def _one_value(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

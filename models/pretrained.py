@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from data.cache import cache_folder
 from engine import checkpoint
+from engine.cache import cache_folder
 from engine.download import fetch
 from engine.errors import UserError
 from engine.lock import locked

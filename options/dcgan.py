@@ -26,7 +26,9 @@ class DcganDataOptions(DataOptions):
         path("none, folders or a CSV file"),
         "class-conditional training: by sub-folder, or by a CSV of file,tag[,tag...] lines; none: one kind of picture",
     )
-    classes: tuple = option((), list_of(text()), "the classes to train on; empty: all that data.labels holds")
+    classes: tuple = option(
+        (), list_of(text()), "the classes to train on; empty: all that data.labels holds, up to 1,000"
+    )
     cache: str = option(
         "auto",
         choice("auto", "disk", "ram", "device"),
@@ -122,6 +124,23 @@ class DcganOptions:
             raise ValueError(
                 f"run.keep_best={','.join(self.run.keep_best)}: dcgan has no validation metric; leave it out"
             )
+        self._refuse_without_effect()
+
+    def _refuse_without_effect(self) -> None:
+        """An option set away from its default that these others leave without any effect is a mistake."""
+        variant, penalized = self.model.variant, self.loss.r1 > 0 or self.loss.r2 > 0
+        layers = f"model.variant={variant} has no such layers; use model.variant=dcgan"
+        decoder = f"model.variant={variant} has no decoder; use model.variant=illustration"
+        for group_name, name, works, remedy in (
+            ("model", "n_extra_g", variant == "dcgan", layers),
+            ("model", "n_extra_d", variant == "dcgan", layers),
+            ("loss", "z", variant == "illustration", decoder),
+            ("loss", "penalty_every", penalized, "there is no penalty; set loss.r1 or loss.r2"),
+        ):
+            options = getattr(self, group_name)
+            value = getattr(options, name)
+            if not works and value != getattr(type(options)(), name):
+                raise ValueError(f"{group_name}.{name}={value:g}: {remedy}, or leave it out")
 
     def with_classes(self, names: tuple[str, ...]) -> "DcganOptions":
         """The options with the classes that the data hold, for the checkpoint."""

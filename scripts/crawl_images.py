@@ -22,6 +22,7 @@ import re
 import shlex
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -115,12 +116,18 @@ def table(tallies: list) -> str:
     counts = [(t.found, t.downloaded, t.existing, t.failed, t.left_out.total()) for t in tallies]
     total = [sum(row[i] for row in counts) for i in range(len(names))]
     tags = ["", *(t.tag for t in tallies), "all"]
-    width = max(map(len, tags))
+    width = max(map(columns, tags))
     lines = []
     for tag, row in zip(tags, [names, *counts, total], strict=True):
         cells = (f"{cell:>{len(name)}}" for cell, name in zip(row, names, strict=True))
-        lines.append("  ".join([tag.ljust(width), *cells]))
+        lines.append("  ".join([tag + " " * (width - columns(tag)), *cells]))
     return "\n".join(lines)
+
+
+def columns(text: str) -> int:
+    """How wide a terminal shows it: kanji and their like take two columns, combining marks none."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(unicodedata.category(letter) == "Mn" for letter in text)
 
 
 def report(tallies: list, output: Path) -> None:

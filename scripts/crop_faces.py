@@ -4,26 +4,34 @@
 
 The faces are found by OpenCV with nagadomi's lbpcascade_animeface, which is downloaded on first use. A crop is the
 face's box with a margin on each side; near the picture's edge it is moved inside, and where the picture is too small
-the margin shrinks. Written as NAME.png, sub-folders kept; pictures that have their crop already are skipped.
+the margin shrinks. Written as NAME.png, sub-folders kept. OUTPUT/searched.csv says what was found in each picture, so
+that the same command only searches new ones, and crops that you removed since do not come back.
 
 Exit code 0: all pictures searched; 1: some files failed, listed at the end, or no face was found; 2: wrong arguments.
 """
 
 import argparse
+import hashlib
 import math
 import os
 import shlex
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from functools import partial
+from itertools import islice
 from pathlib import Path
+
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.collecting.face_crop import WHICH, crop_faces, numbered
+from data.collecting.face_crop import WHICH, crop_faces, further_names, numbered
 from data.collecting.face_detector import DETECTOR, WINDOW, FaceDetector, read_cascade
+from data.collecting.searched import WRITTEN, Searched
 from engine.errors import UserError, door
-from engine.files import require_writable
-from engine.folder import find_jobs
+from engine.files import cannot_write, require_writable
+from engine.folder import Job, find_jobs
 from engine.make import make_files
 
 RANGES = {
@@ -39,22 +47,62 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     jobs = find_jobs(args.input, args.output, ())
     require_writable(args.output)
-    detect = FaceDetector(
-        read_cascade(args.detector), str(args.detector or DETECTOR.name), args.min_score, args.min_face
-    )
-    crop = partial(
-        crop_faces, detect=detect, which=args.faces, size=args.size, margin=args.margin, taken=numbered(jobs)
-    )
-    todo = [(job.source, job.target) for job in jobs if args.overwrite or not job.target.is_file()]
-    made = make_files(crop, todo, args.workers, "faces")
-    existing = len(jobs) - len(todo)
+    cascade = read_cascade(args.detector)
+    detect = FaceDetector(cascade, str(args.detector or DETECTOR.name), args.min_score, args.min_face)
+    taken = numbered(jobs)
+    crop = partial(crop_faces, detect=detect, which=args.faces, size=args.size, margin=args.margin, taken=taken)
+    settings = f"{hashlib.sha256(cascade).hexdigest()[:16]} {args.faces} {args.min_score:g} {args.min_face}"
+    root = args.input.parent if args.input.is_file() else args.input
+    searched = Searched(args.output, root, settings)
+
+    def crop_and_note(source: Path, target: Path) -> dict[Path, Image.Image] | str:
+        crops = crop(source, target)
+        if args.overwrite:  # no face of an earlier run stays beside the new ones
+            further = further_names(target, taken)
+            remove({target, *islice(further, searched.most(source) - 1)} - set(crops))
+        if isinstance(crops, str):
+            searched.note([(source, crops)])
+        elif len(crops) > 1:
+            searched.note_number(source, len(crops))
+        return crops
+
+    todo, existing, left_out = sort_out(jobs, searched, args.overwrite)
+    try:
+        made = make_files(crop_and_note, todo, args.workers, "faces")
+    finally:  # also when it is stopped
+        searched.note((job.source, WRITTEN) for job in jobs if job.target.is_file())
+    made.left_out += left_out
     print(f"{len(jobs)} pictures: {made.summary(existing, 'faces written')} -> {args.output}")
     if made.written or existing:
         print(f"next: python scripts/clean_images.py --input {shlex.quote(args.output.as_posix())}")
     if made.failed:
         raise UserError(f"{len(made.failed)} of {len(jobs)} files failed:\n  " + "\n  ".join(made.failed))
-    if not made.written and not existing and not made.left_out["several faces"]:
+    if made.left_out.total() == len(jobs) and all(reason.startswith("no face") for reason in made.left_out):
         raise UserError(f"{args.input}: no face found: lower --min-score ({args.min_score:g}) or --min-face")
+
+
+def sort_out(jobs: list[Job], searched: Searched, overwrite: bool) -> tuple[list[tuple[Path, Path]], int, Counter]:
+    """(what is to be searched, how many crops are there, how many pictures earlier runs left out by reason)."""
+    todo, existing, left_out = [], 0, Counter()
+    for job in jobs:
+        result = None if overwrite else searched.result(job.source)
+        if overwrite or not (job.target.is_file() or result):
+            todo.append((job.source, job.target))
+        elif job.target.is_file():
+            existing += 1
+        elif result == WRITTEN:
+            left_out["crop removed since (--overwrite makes it again)"] += 1
+        else:
+            left_out[f"{result} (searched before)"] += 1
+    return todo, existing, left_out
+
+
+def remove(crops: Iterable[Path]) -> None:
+    for crop in crops:
+        try:
+            crop.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(crop, error) from error
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -90,7 +138,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=int, default=min(128, os.cpu_count() or 1), help="threads (default: the cores)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="make again what is already there")
+    parser.add_argument("--overwrite", action="store_true", help="search all pictures again, and replace their crops")
     args = parser.parse_args(arguments)
     if args.min_face is None and args.margin >= 0:
         args.min_face = min(max(WINDOW, math.ceil(args.size / (1 + 2 * args.margin))), RANGES["min_face"][1])

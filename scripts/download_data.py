@@ -24,9 +24,9 @@ import yaml
 from PIL import Image
 
 from data.archive import unpack
-from data.cache import cache_folder
 from data.fit import resize
 from data.images import read_picture
+from engine.cache import cache_folder
 from engine.download import File, fetch
 from engine.errors import UserError, door
 from engine.files import require_writable, whole_file

@@ -20,12 +20,12 @@ from PIL import Image
 from torch import Tensor
 
 from data.dcgan import dcgan_data
-from data.dcgan_io import draw_latents, generate
 from data.picture_io import to_picture
 from engine.errors import UserError, door
 from engine.files import require_writable, whole_file
 from engine.logs import contact_sheet
 from engine.progress import progress
+from models.latents import draw_latents, generate
 from models.layers import predicting
 from predict import load_network
 

@@ -1,5 +1,6 @@
 """The cache of decoded pictures: the same bytes from everywhere, a change noticed, damage mended, no disk needed."""
 
+import errno
 import os
 import sys
 import time
@@ -72,8 +73,69 @@ def test_the_pictures_and_the_problems(reader, cache, more):
 
 
 def test_more_pictures_than_are_decoded_ahead(reader, monkeypatch):
-    monkeypatch.setattr("data.cache.BLOCK", 2)
+    monkeypatch.setattr("engine.make.AHEAD", 2)
     assert sound(reader.cached(workers=3))
+
+
+@pytest.mark.parametrize("more", [{}, {"disk": False}])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.EACCES, errno.ESTALE])
+def test_what_the_system_does_not_let_us_read_is_not_kept(reader, cache, number, more):
+    """A network share that fails for a moment must not leave sound pictures out for ever."""
+    plain = reader.read
+
+    def read(name):
+        if name == NAMES[3]:
+            reason = OSError(number, os.strerror(number))
+            raise UserError(f"{name}: cannot be read") from reason
+        return plain(name)
+
+    reader.read = read
+    with pytest.raises(UserError, match="3.bin: cannot be read"):
+        reader.cached(**more)
+    assert not (cache / "pictures").exists() or files(cache) == []
+    reader.read = plain
+    assert sound(reader.cached(**more))
+
+
+def test_a_share_cut_off_while_it_is_read_is_not_kept(reader, folder, cache):
+    """Its files are gone for the reader, as a link to nothing is, but were there when it began."""
+    plain = reader.read
+
+    def read(name):
+        if name == NAMES[4]:
+            (folder / name).rename(folder / "away")
+        try:
+            return plain(name)
+        except FileNotFoundError as error:
+            raise UserError(f"{name}: no such file") from error
+
+    reader.read = read
+    with pytest.raises(UserError, match="4.bin: No such file"):
+        reader.cached()
+    assert files(cache) == []
+
+
+def test_a_broken_file_may_be_one_that_names_a_place_outside(reader):
+    """Seeking to it is the system's error EINVAL, but the bytes' fault."""
+    plain = reader.read
+
+    def read(name):
+        try:
+            return plain(name)
+        except UserError:
+            raise UserError(f"{name}: broken") from OSError(errno.EINVAL, "Invalid argument")
+
+    reader.read = read
+    assert reader.cached().problems == ["2.bin: broken", "5.bin: broken"]
+
+
+def test_more_caches_than_one_are_mentioned(reader, capsys):
+    first = reader.cached().file
+    assert "note" not in capsys.readouterr().out
+    reader.cached(settings=["other"])
+    assert f"note: {first.parent}: 600 bytes in 2 caches; it may be deleted" in capsys.readouterr().out
+    reader.cached()
+    assert "note" not in capsys.readouterr().out, "only when one is added"
 
 
 def test_what_was_decoded_is_not_read_again(reader):

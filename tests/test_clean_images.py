@@ -1,17 +1,13 @@
-"""data/near.py, data/clean.py, data/aside.py, data/contact_pages.py and scripts/clean_images.py."""
+"""data/collecting/clean.py, aside.py, contact_pages.py and scripts/clean_images.py."""
 
 import csv
-import io
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from data.collecting.near import BITS, bits_apart, difference_hash, near_duplicates
 from data.sample import draw
 from engine.errors import UserError
 from scripts.clean_images import main
@@ -208,8 +204,8 @@ def test_folders_that_a_training_would_read_are_refused(name, tmp_path, drawings
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--near", "33"], "33: expected 0 to 32, or none"),
-        (["--near", "x"], "expected 0 to 32"),
+        (["--near", "49"], "49: expected 0 to 48, or none"),
+        (["--near", "x"], "expected 0 to 48"),
         (["--flat", "nan"], "--flat nan: expected 0 to 255"),
         (["--min-side", "0"], "--min-side 0: expected 1"),
         (["--restore", "r.csv"], "not allowed with"),
@@ -238,59 +234,3 @@ def test_the_script_itself(folder):
     words = [sys.executable, ROOT / "scripts" / "clean_images.py", "--input", folder / "nowhere"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-
-
-def test_the_hash_is_the_sign_of_the_slope():
-    cells = np.random.default_rng(0).integers(0, 256, (16, 17))
-    picture = np.repeat(np.repeat(cells, 8, 0), 8, 1)[..., None].repeat(3, 2).astype(np.uint8)
-    expected = (cells[:, 1:] - cells[:, :-1] > 2).ravel()
-    np.testing.assert_array_equal(np.unpackbits(difference_hash(picture)), expected)
-    assert not difference_hash(np.full((50, 70, 3), 99, np.uint8)).any()
-
-
-def test_copies_are_near_and_other_pictures_are_not(drawings):
-    def recompressed(picture: Image.Image, side: int, quality: int) -> np.ndarray:
-        file = io.BytesIO()
-        picture.resize((side, side), Image.Resampling.BICUBIC).save(file, "JPEG", quality=quality)
-        return np.asarray(Image.open(file))
-
-    hashes = np.stack([difference_hash(np.asarray(drawing)) for drawing in drawings])
-    copies = np.stack([difference_hash(recompressed(drawing, 130, 60)) for drawing in drawings])
-    apart = bits_apart(hashes[:, None], copies[None])
-    assert np.diag(apart).max() <= 24 < 48 < apart[~np.eye(6, dtype=bool)].min()
-
-
-def reference(hashes: np.ndarray, distance: int) -> dict[int, int]:
-    """near_duplicates, pair by pair."""
-    kept, left_out = [], {}
-    bits = np.unpackbits(hashes, axis=1)
-    for i in range(len(bits)):
-        near = [j for j in kept if (bits[i] != bits[j]).sum() <= distance]
-        if near:
-            left_out[i] = near
-        else:
-            kept.append(i)
-    return left_out
-
-
-@pytest.mark.parametrize("distance", [0, 1, 7, 24])
-def test_near_duplicates_are_those_of_the_slow_way(distance):
-    rng = np.random.default_rng(distance)
-    centres = rng.integers(0, 2, (12, BITS))
-    bits = centres[rng.integers(0, 12, 150)] ^ (rng.random((150, BITS)) < rng.choice([0, 0.01, 0.05], (150, 1)))
-    hashes = np.packbits(bits.astype(np.uint8), axis=1)
-    found, expected = near_duplicates(hashes, distance), reference(hashes, distance)
-    assert found.keys() == expected.keys() and expected
-    assert all(found[i] in expected[i] for i in found)
-
-
-def test_many_pictures_do_not_take_for_ever():
-    rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 256, (20_000, BITS // 8), np.uint8)
-    hashes[10_000:10_200] = hashes[:200]
-    hashes[10_000:10_200, 3] ^= 5
-    hashes[15_000:] = hashes[300]  # one picture 5,000 times
-    started = time.perf_counter()
-    found = near_duplicates(hashes, 24)
-    assert time.perf_counter() - started < 10
-    assert found == {10_000 + i: i for i in range(200)} | {15_000 + i: 300 for i in range(5_000)}

@@ -32,7 +32,9 @@ def test_pictures_go_to_a_folder_of_their_tag_each_with_what_the_site_knows(boar
     assert all("me@example.org" in request.agent for request in board.requests)
     printed = capsys.readouterr().out
     assert "2/2 初音ミク: 2 found, 2 downloaded" in printed
-    assert printed.splitlines()[-2].split() == ["all", "5", "5", "0", "0", "0"]
+    table = printed.splitlines()[-5:-1]
+    assert table[-1].split() == ["all", "5", "5", "0", "0", "0"]
+    assert [line.index(number) for line, number in zip(table, ["f", "3", "2", "5"], strict=True)] == [10, 14, 10, 14]
     assert "next: python scripts/crop_faces.py --input" in printed
 
 

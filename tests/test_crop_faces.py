@@ -1,25 +1,18 @@
-"""data/face_detector.py, data/face_crop.py and scripts/crop_faces.py."""
+"""data/collecting/face_crop.py, searched.py and scripts/crop_faces.py."""
 
-import hashlib
-from dataclasses import replace
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from data.collecting import face_detector
+from data.collecting import searched
 from data.collecting.face_crop import crop_face
-from data.collecting.face_detector import Face, FaceDetector, read_cascade
+from data.collecting.face_detector import Face
 from engine.errors import UserError
 from scripts import crop_faces
 from scripts.crop_faces import main
-from tests.file_server import Answer
-
-pytest_plugins = ["tests.file_server"]
-
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "faces_in_pictures"
-CONTENT = b"<opencv_storage/>"
 
 
 def squares(picture: np.ndarray) -> list[Face]:
@@ -59,7 +52,8 @@ def run(monkeypatch, tmp_path):
 
 
 def written(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in files if name != searched.NAME)
 
 
 @pytest.mark.parametrize(
@@ -100,10 +94,11 @@ def test_the_best_face_of_each_picture(run, tmp_path, capsys):
 
     before = run.seen
     run()
-    assert run.seen == before + 1, "pictures that have their crop are skipped"
-    assert "0 faces written, 2 already there" in capsys.readouterr().out
+    assert run.seen == before, "what was searched is skipped"
+    out = capsys.readouterr().out
+    assert "0 faces written, 2 already there" in out and "1 left out: no face (searched before)" in out
     run("--overwrite")
-    assert run.seen == before + 4
+    assert run.seen == before + 3
 
 
 def test_all_faces_get_names_of_their_own(run, tmp_path):
@@ -126,11 +121,12 @@ def test_an_interrupted_picture_is_done_again(run, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         save(self, path, *args)
 
-    monkeypatch.setattr(Image.Image, "save", die_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Image.Image, "save", die_at_the_second)
         run("--faces", "all")
-    monkeypatch.undo()
     assert written(tmp_path / "out") == ["a_2.png"], "the first name comes last"
+    run("--faces", "all")
+    assert run.seen == 2 and written(tmp_path / "out") == ["a.png", "a_2.png"]
 
 
 def test_only_pictures_with_a_single_face(run, tmp_path, capsys):
@@ -139,6 +135,96 @@ def test_only_pictures_with_a_single_face(run, tmp_path, capsys):
     run("--faces", "single")
     assert written(tmp_path / "out") == ["one.png"]
     assert "1 left out: several faces" in capsys.readouterr().out
+    run("--faces", "single")
+    assert run.seen == 2 and "1 left out: several faces (searched before)" in capsys.readouterr().out
+    (tmp_path / "in" / "one.png").unlink()
+    run("--faces", "single")  # "no face found" would be wrong
+
+
+def test_only_new_and_changed_pictures_are_searched(run, tmp_path):
+    for name in ("a", "b", "deep/a"):
+        scene().save(tmp_path / "in" / f"{name}.png")
+    scene((40, 40, 20, 90)).save(tmp_path / "in" / "face.png")
+    run("--workers", 2)
+    run()
+    assert run.seen == 4
+    time = (tmp_path / "in" / "b.png").stat().st_mtime_ns
+    scene((40, 40, 20, 90)).save(tmp_path / "in" / "b.png")  # another size at the same time
+    os.utime(tmp_path / "in" / "b.png", ns=(time, time))
+    os.utime(tmp_path / "in" / "deep" / "a.png", (9, 9))
+    scene().save(tmp_path / "in" / "new.png")
+    run()
+    assert run.seen == 7 and written(tmp_path / "out") == ["b.png", "face.png"]
+    for more in (["--min-score", "0.5"], ["--min-face", "30"], ["--faces", "single"]):
+        before = run.seen
+        run(*more)
+        run(*more)
+        assert run.seen == before + 3, "other settings may find what was not found"
+    run()
+    assert run.seen == before + 3, "those of before are still known"
+
+
+def test_a_list_that_a_crash_has_cut_off_costs_one_search(run, tmp_path):
+    for name in "abc":
+        scene((40, 40, 20, 90)).save(tmp_path / "in" / f"{name}.png")
+        scene().save(tmp_path / "in" / f"{name}_none.png")
+    run()
+    file = tmp_path / "out" / searched.NAME
+    file.write_bytes(b"x" * 200_000 + b"\n" + file.read_bytes()[:-20] + b'"\0')
+    (tmp_path / "out" / "c.png").unlink()
+    run()
+    assert run.seen == 7 and written(tmp_path / "out") == ["a.png", "b.png", "c.png"]
+    run()
+    assert run.seen == 7
+
+
+def test_crops_that_the_user_removed_do_not_come_back(run, tmp_path, capsys):
+    for name in "ab":
+        scene((40, 40, 20, 90)).save(tmp_path / "in" / f"{name}.png")
+    run()
+    (tmp_path / "out" / "a.png").unlink()
+    run()
+    assert run.seen == 2 and written(tmp_path / "out") == ["b.png"]
+    assert "1 already there (--overwrite makes them again), 1 left out: crop removed since" in capsys.readouterr().out
+    run("--overwrite")
+    assert written(tmp_path / "out") == ["a.png", "b.png"]
+
+
+def test_an_interrupted_run_keeps_what_it_knows(run, tmp_path, monkeypatch):
+    scene((40, 40, 20, 90)).save(tmp_path / "in" / "a.png")
+    scene().save(tmp_path / "in" / "b.png")
+    scene((40, 40, 20, 90)).save(tmp_path / "in" / "c.png")
+
+    def stop(self, path, *args):
+        if path.name.startswith("c"):
+            raise KeyboardInterrupt
+        save(self, path, *args)
+
+    save = Image.Image.save
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Image.Image, "save", stop)
+        run("--workers", 1)
+    (tmp_path / "out" / "a.png").unlink()
+    run()
+    assert run.seen == 4 and written(tmp_path / "out") == ["c.png"]
+
+
+def test_overwriting_leaves_no_crop_of_an_earlier_run(run, tmp_path):
+    def draw(*places):
+        for name in ("a", "deep/a"):
+            scene(*places).save(tmp_path / "in" / f"{name}.png")
+
+    draw((10, 10, 20, 90), (80, 40, 30, 200), (50, 60, 20, 40))
+    scene((10, 10, 20, 70)).save(tmp_path / "in" / "a_3.png")
+    run("--faces", "all")
+    (tmp_path / "out" / "a_9.png").write_bytes(b"mine")
+    both = ["a.png", "a_2.png", "a_3.png", "a_4.png", "a_9.png", "deep/a.png", "deep/a_2.png", "deep/a_3.png"]
+    assert written(tmp_path / "out") == both
+    run("--overwrite")
+    assert written(tmp_path / "out") == ["a.png", "a_3.png", "a_9.png", "deep/a.png"]
+    draw()
+    run("--overwrite", "--faces", "all")
+    assert written(tmp_path / "out") == ["a_3.png", "a_9.png"], "no face, no crop"
 
 
 def test_broken_pictures_are_named_and_the_others_done(run, tmp_path, capsys):
@@ -152,8 +238,9 @@ def test_broken_pictures_are_named_and_the_others_done(run, tmp_path, capsys):
 
 def test_no_face_at_all_is_an_error(run, tmp_path):
     scene().save(tmp_path / "in" / "none.png")
-    with pytest.raises(UserError, match="no face found: lower --min-score"):
-        run()
+    for _ in range(2):
+        with pytest.raises(UserError, match="no face found: lower --min-score"):
+            run()
 
 
 @pytest.mark.parametrize(
@@ -178,62 +265,3 @@ def test_the_smallest_face_fills_the_crop_by_default():
     assert crop_faces.parse(words).min_face == 48
     assert crop_faces.parse([*words, "--size", "16"]).min_face == 24, "the detector's window"
     assert crop_faces.parse([*words, "--size", "128", "--margin", "0"]).min_face == 128
-
-
-@pytest.fixture
-def detector(site, monkeypatch):
-    """A file on a local server in the detector's place."""
-    known = {"urls": (site.put("/face.xml", CONTENT),), "size": None, "sha256": hashlib.sha256(CONTENT).hexdigest()}
-    monkeypatch.setattr(face_detector, "DETECTOR", replace(face_detector.DETECTOR, **known))
-    return site
-
-
-def test_the_detector_is_fetched_once_and_checked_every_time(detector, cache, capsys):
-    assert read_cascade() == CONTENT and read_cascade() == CONTENT and len(detector.requests) == 1
-    file = cache / "weights" / "lbpcascade_animeface.xml"
-    assert written(cache) == [f"weights/{file.name}"] and str(file) in capsys.readouterr().out
-    file.write_bytes(CONTENT[:-3])
-    assert read_cascade() == CONTENT and len(detector.requests) == 2, "a damaged copy is fetched again"
-    assert file.read_bytes() == CONTENT
-
-
-def test_what_is_not_the_detector_is_refused(detector, cache):
-    detector.put("/face.xml", Answer(b"<html>log in</html>"))
-    with pytest.raises(UserError, match="a web page .*in a browser .*--detector") as error:
-        read_cascade()
-    assert error.value.code == 1 and written(cache) == []
-
-
-def test_a_cache_that_cannot_be_written_costs_a_note(detector, tmp_path, monkeypatch, capsys):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("ATELIER_CACHE", str(tmp_path / "file" / "cache"))
-    assert read_cascade() == CONTENT and "note: " in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"\xff\xfe\x00", b"no XML", CONTENT, b"<opencv_storage><a>1</a></opencv_storage>"]
-)
-def test_a_local_file_that_is_no_cascade(content, tmp_path):
-    file = tmp_path / "mine.xml"
-    file.write_bytes(content)
-    with pytest.raises(UserError, match="mine.xml: no cascade that OpenCV can read") as error:
-        FaceDetector(read_cascade(file), file.name, 1, 24)
-    assert error.value.code == 2
-    with pytest.raises(UserError, match="--detector .*gone"):
-        read_cascade(tmp_path / "gone")
-
-
-@pytest.mark.shared
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared")
-def test_the_face_of_a_real_picture(tmp_path):
-    detector = SHARED / "lbpcascade_animeface.xml"
-    assert hashlib.sha256(detector.read_bytes()).hexdigest() == face_detector.DETECTOR.sha256
-    picture = np.asarray(Image.open(SHARED / "anime_image_misaka_mikoto.png").convert("RGB"))
-    detect = FaceDetector(read_cascade(detector), "", 1, 48)
-    (face,) = detect(picture)
-    assert abs(face.left - 240) < 10 and abs(face.top - 67) < 10 and abs(face.side - 291) < 10 and face.score > 2
-    assert FaceDetector(read_cascade(detector), "", face.score + 1, 48)(picture) == []
-    assert FaceDetector(read_cascade(detector), "", 1, 500)(picture) == []
-    main(["--input", str(SHARED), "--output", str(tmp_path), "--detector", str(detector), "--faces", "single"])
-    crop = np.asarray(Image.open(tmp_path / "anime_image_misaka_mikoto.png"))
-    np.testing.assert_array_equal(crop, crop_face(picture, face, 96, 0.5))

@@ -72,6 +72,17 @@ def test_a_folder_and_a_zip_give_the_same(root, pictures, cache, capsys):
         assert f"data: 12 pictures of {source} at 64x64, in " in capsys.readouterr().out
 
 
+def test_the_pictures_are_kept_on_disk_only_if_asked(root, cache, monkeypatch):
+    load_data(root, "data.cache=ram")
+    assert not (cache / "pictures").exists()
+    load_data(root, "data.cache=disk")
+    load_data(root, "data.cache=disk")
+    assert len(list((cache / "pictures").glob("*.u8"))) == 1
+    monkeypatch.setattr("data.dcgan.VERSION", 0)
+    load_data(root, "data.cache=disk")
+    assert len(list((cache / "pictures").glob("*.u8"))) == 2, "another way of decoding takes no older cache"
+
+
 def test_sizes_limit_and_train(root, pictures, tmp_path):
     assert load_data(root, "data.size=96")[0].x.shape == (12, 3, 96, 96)
     assert same(load_data(root, "data.limit=5")[0], pictures, sorted(pictures)[:5])
@@ -149,7 +160,9 @@ def test_classes_by_folder(root, pictures, packed, capsys):
     faces, classes = load_data(source, "data.labels=folders")
     assert classes == ("a", "b", "c") and same(faces, pictures, sorted(pictures))
     assert [classes[i] for i in faces.y.argmax(1)] == [name[0] for name in sorted(pictures)]
-    assert faces.y.dtype == torch.float32 and torch.equal(faces.y.sum(1), torch.ones(12))
+    assert faces.y.dtype == torch.uint8 and torch.equal(faces.y.sum(1), torch.ones(12, dtype=torch.long))
+    x, y = next(face_batches(faces, 4, seed=0))
+    assert x.dtype == torch.uint8 and y.dtype == torch.float32 and torch.equal(y.sum(1), torch.ones(4))
     out = capsys.readouterr().out
     assert "data: 1 left out: in none of the classes" in out and "classes: a 6, b 3, c 3\n" in out
 
@@ -212,6 +225,13 @@ def test_mistakes_in_classes(root):
     for path in (root / "c").iterdir():
         path.write_bytes(b"x")
     assert "data.classes: c: no picture left in this class: mend" in mistake(root, "data.labels=folders")
+
+
+def test_more_classes_than_anybody_means_are_refused(root, monkeypatch, capsys):
+    words = write_csv(root, "\n".join(f"a/00.png,tag{i},x" for i in range(1001)))
+    line = "have 1,002 tags, more than 1,000 classes: name those to train on in data.classes"
+    assert line in mistake(root, words, "data.batch=1")
+    assert load_data(root, words, "data.batch=1", "data.classes=tag7,x")[1] == ("tag7", "x")
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from test_predict_dcgan import make_checkpoint
+from test_predict_dcgan import run as run_predict
 
-from data.dcgan_io import SLICE, draw_latents, generate, linear, random_latents, spherical
+import predict
 from models import build
+from models.latents import SLICE, draw_latents, generate, linear, random_latents, spherical
 from options.dcgan import DEFAULT_FILE, DcganOptions
 from options.load import load
 
@@ -44,6 +49,35 @@ def test_generate_gives_as_many_pictures_as_latents(count):
     z, y = draw_latents(opt, range(count))
     assert generate(G, z, y).shape == (count, 3, 64, 64)
     assert set(sizes) == {SLICE}
+
+
+@pytest.mark.parametrize(("count", "most", "columns", "rows"), [(70, 1024, 9, 8), (70, 20, 8, 3), (5, 1024, 5, 1)])
+def test_the_grid_of_another_count_than_64(tmp_path, monkeypatch, count, most, columns, rows):
+    """8 columns, of many pictures as many as rows, and of very many not all."""
+    monkeypatch.setattr("data.dcgan_io.MOST_IN_GRID", most)
+    weights = make_checkpoint(tmp_path / "dcgan.pt")
+    run_predict(monkeypatch, "--weights", weights, "--output", tmp_path / "out", "--count", count, "--grid")
+    grid = np.asarray(Image.open(tmp_path / "out" / "grid.png"))
+    assert grid.shape == (66 * rows - 2, 66 * columns - 2, 3)
+    for number in (0, 1, min(count, most) - 1):
+        down, right = 66 * (number // columns), 66 * (number % columns)
+        cell = grid[down : down + 64, right : right + 64]
+        assert np.array_equal(cell, np.asarray(Image.open(tmp_path / "out" / f"{number:04}.png")))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_precision_is_that_of_the_layers(tmp_path, monkeypatch, precision):
+    weights, plain, dtypes = make_checkpoint(tmp_path / "dcgan.pt"), predict.load_network, []
+
+    def load_network(*args):
+        network, *rest = plain(*args)
+        network.ups.layers[0].register_forward_hook(lambda module, inputs, output: dtypes.append(output.dtype))
+        return network, *rest
+
+    monkeypatch.setattr(predict, "load_network", load_network)
+    words = ["--weights", weights, "--output", tmp_path / "out", "--count", 1, "--precision", precision]
+    run_predict(monkeypatch, *words)
+    assert dtypes == [{"fp32": torch.float32, "bf16": torch.bfloat16}[precision]]
 
 
 def test_slerp_is_shoemakes_formula_between_latents_of_one_length():

@@ -274,13 +274,13 @@ def test_spectral_norm_is_in_all_layers_of_d(network):
 
 def test_options_become_networks():
     words = "model.z=7 model.g_width=2 model.d_width=3 model.g_norm=instance model.d_norm=none data.size=96".split()  # noqa: SIM905
-    words += "model.d_conv_norm=spectral model.n_extra_g=3 model.n_extra_d=2".split()  # noqa: SIM905
-    words += ["data.labels=folders", "data.classes=a,b"]
+    words += ["model.d_conv_norm=spectral", "data.labels=folders", "data.classes=a,b"]
     for variant, G, D in (
         ("dcgan", DCGANGenerator(7, 2, 96, 3, 2, "instance"), DCGANDiscriminator(3, 96, 2, 2, "none", "spectral")),
         ("illustration", FCGenerator(7, 2, 96, 2, "instance", True), FCDiscriminator(3, 96, 2, "none", "spectral")),
         ("fc", FCGenerator(7, 2, 96, 2, "instance"), FCDiscriminator(3, 96, 2, "none", "spectral")),
     ):
-        opt = load(DcganOptions, [*words, f"model.variant={variant}"], DEFAULT_FILE)
+        extra = ["model.n_extra_g=3", "model.n_extra_d=2"] if variant == "dcgan" else []
+        opt = load(DcganOptions, [*words, *extra, f"model.variant={variant}"], DEFAULT_FILE)
         for network, expected in ((build.dcgan_generator(opt), G), (build.dcgan_discriminator(opt), D)):
             assert str(network) == str(expected) and network.state_dict().keys() == expected.state_dict().keys()

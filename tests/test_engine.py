@@ -1,12 +1,18 @@
 """The smaller parts of the engine: the door, devices, averages, schedules, metrics, the loader."""
 
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from data.loader import batches, in_order
-from engine.device import choose_device
+from engine.device import choose_device, weights_format
 from engine.ema import EMA
 from engine.errors import UserError, door
 from engine.metrics import confusion_matrix, seg_metrics
@@ -35,6 +41,24 @@ def test_the_door_turns_mistakes_into_a_line(error, code, words, capsys):
     assert caught.value.code == code and words in said and said.count("\n") == 1
 
 
+@pytest.mark.parametrize("ending", ["print('青い髪')", "raise UserError('青い髪: broken')"])
+def test_a_name_that_the_terminal_cannot_show_does_not_end_the_run(ending):
+    program = f"from engine.errors import UserError, door\ndef main():\n    {ending}\ndoor(main)"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=root, env=environment)
+    assert done.returncode == ("raise" in ending), done.stderr
+    assert "\\u9752\\u3044\\u9aea" in done.stdout + done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_door_takes_streams_that_are_not_the_systems(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    door(lambda: print("a"))
+    assert sys.stdout.getvalue() == "a\n"
+    monkeypatch.setattr(sys, "stdout", None)  # as in a program without a console on Windows
+    door(lambda: print("a"))
+
+
 def test_the_door_keeps_a_programmers_traceback():
     with pytest.raises(RuntimeError, match="a bug"):
         door(lambda: (_ for _ in ()).throw(RuntimeError("a bug")))
@@ -46,6 +70,14 @@ def test_a_device_that_is_not_there():
     with pytest.raises(UserError, match="run.device=cuda"):
         choose_device("cuda")
     assert choose_device("auto").type in ("cpu", "mps")
+
+
+def test_weights_lie_channels_last_where_that_is_faster_and_works():
+    last, plain = torch.channels_last, torch.contiguous_format
+    formats = {name: weights_format(torch.device(name)) for name in ("cpu", "cuda", "mps")}
+    assert formats == {"cpu": last, "cuda": last, "mps": plain}
+    compiled = {name: weights_format(torch.device(name), compiled=True) for name in ("cpu", "cuda", "mps")}
+    assert compiled == {"cpu": last, "cuda": plain, "mps": plain}
 
 
 # ---- averages, schedules, metrics

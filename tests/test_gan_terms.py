@@ -36,6 +36,15 @@ def test_smoothing_lowers_the_target_of_real_samples():
             gan.real_loss(mode, torch.zeros(2), 0.1)
 
 
+def test_ds_loss_is_the_sum_of_its_terms_or_the_relativistic_one():
+    real, fake = torch.randn(8), torch.randn(8)
+    for mode in gan.MODES:
+        assert gan.discriminator_loss(mode, real, fake) == gan.real_loss(mode, real) + gan.fake_loss(mode, fake)
+    smooth = gan.real_loss("bce", real, 0.2) + gan.fake_loss("bce", fake)
+    assert gan.discriminator_loss("bce", real, fake, 0.2) == smooth != gan.discriminator_loss("bce", real, fake)
+    assert gan.discriminator_loss("relativistic", real, fake) == gan.relativistic_loss(real, fake)
+
+
 def test_relativistic_loss_compares_pairs():
     better, worse = torch.randn(8, dtype=torch.float64), torch.randn(8, dtype=torch.float64)
     expected = sum(-math.log(1 / (1 + math.exp(w - b))) for b, w in zip(better.tolist(), worse.tolist(), strict=True))

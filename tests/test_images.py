@@ -1,14 +1,18 @@
 """Reading pictures: every mode becomes uint8 RGB, every broken file becomes one line."""
 
+import errno
 import io
+import os
 import random
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from data.images import list_pictures, open_picture, picture_size, read_picture
+from data.archive import read_zipped
+from data.images import list_pictures, open_picture, picture_size, read_picture, system_failed
 from engine.errors import UserError
 
 READERS = (read_picture, open_picture, picture_size)
@@ -208,3 +212,37 @@ def test_list_pictures_refuses(tmp_path):
     assert "no such folder" in refusal(tmp_path / "missing", list_pictures)
     (tmp_path / "file").touch()
     assert "is a file" in refusal(tmp_path / "file", list_pictures)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.EACCES, errno.ESTALE, errno.ENOENT])
+def test_what_the_system_does_not_let_us_read_is_told_apart_from_broken_bytes(tmp_path, monkeypatch, number):
+    path = tmp_path / "a.png"
+    save(path, gradient())
+
+    def fail(*args):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "open", fail)
+        with pytest.raises(UserError) as caught:
+            read_picture(path)
+    assert system_failed(caught.value) and "broken" not in str(caught.value)
+    zipfile.ZipFile(tmp_path / "a.zip", "w").write(path, "a.png")
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive, monkeypatch.context() as patch:
+        patch.setattr(archive, "open", fail)
+        with pytest.raises(UserError, match="a.zip/a.png: cannot be read") as caught:
+            read_zipped(archive, "a.png")
+    assert system_failed(caught.value)
+    for data in (path.read_bytes()[:60], b"", b"hello"):
+        path.write_bytes(data)
+        with pytest.raises(UserError) as caught:
+            read_picture(path)
+        assert not system_failed(caught.value)
+
+
+def test_a_tiff_that_points_outside_of_itself_is_broken(tmp_path):
+    """Its first directory at a negative place: reading there is an error of the system, EINVAL, by the bytes' fault."""
+    (tmp_path / "a.tif").write_bytes(b"II+\0\x08\0\0\0" + b"\xff" * 8)
+    with pytest.raises(UserError) as caught:
+        read_picture(tmp_path / "a.tif")
+    assert not system_failed(caught.value)

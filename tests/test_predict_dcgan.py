@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 
 import predict
-from data.dcgan_io import LEG, SLICE, draw_latents, generate, linear, spherical
+from data.dcgan_io import LEG
 from data.picture_io import to_picture
 from engine import checkpoint
 from engine.errors import UserError
 from engine.logs import contact_sheet
 from models import build
+from models.latents import SLICE, draw_latents, generate, linear, spherical
 from models.layers import predicting
 from options.dcgan import DEFAULT_FILE, DcganOptions
 from options.load import load, to_dict

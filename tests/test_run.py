@@ -146,6 +146,22 @@ def test_changed_options_are_reported_and_another_network_is_refused(tmp_path, c
         train(replace(toy(tmp_path, steps=12), model=ModelOptions(width=3)))
 
 
+def test_training_data_that_changed_are_reported(tmp_path, capsys):
+    def start(data) -> str:
+        run = Run(toy(tmp_path).run)
+        run.start(toy(tmp_path), data, G=nn.Linear(1, 1))
+        run.step += 1
+        run.finish()
+        return capsys.readouterr().out
+
+    start(None)  # as before there was such a record
+    assert "changed" not in start(["a", "b"])
+    assert "changed" not in start(["a", "b"])
+    assert "the pictures changed: 2 -> 3 since step_00000003.pt\n" in start(["a", "b", "c"])
+    assert "the pictures changed: 3 as before, but others, or with other labels since" in start(["a", "b", "d"])
+    assert "changed" not in start(None)
+
+
 def test_init_from_takes_weights_only_and_lists_what_is_missing(tmp_path, capsys):
     source = train(toy(tmp_path / "a"))
     opt = toy(tmp_path / "b", init_from=str(tmp_path / "a"))

@@ -1,4 +1,4 @@
-"""data/tags.py: the list of tags, their folders, and which pictures are wanted."""
+"""data/collecting/tags.py: the list of tags, their folders, and which pictures are wanted."""
 
 from pathlib import Path
 

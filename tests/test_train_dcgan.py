@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -54,11 +55,12 @@ def test_another_network_is_refused_on_resume(tiny_dcgan):
 # ---- what training shows
 
 
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(
     "words", [["model.latent=binary", "sample.norm_stats=batch"], ["model.variant=fc", "data.labels=folders"]]
 )
-def test_the_grid_is_what_predict_makes(tiny_dcgan, tmp_path, monkeypatch, words):
-    train(tiny_dcgan("run", *words, "optim.g_lr=0.01", "run.steps=2", "run.sample_every=2"))
+def test_the_grid_is_what_predict_makes(tiny_dcgan, tmp_path, monkeypatch, words, seed):
+    train(tiny_dcgan("run", *words, f"run.seed={seed}", "optim.g_lr=0.01", "run.steps=2", "run.sample_every=2"))
     grid = sum(cells(np.asarray(Image.open(tmp_path / "run" / "samples" / "step_00000002.png"))), [])
     made = tmp_path / "made"
     folders = ["--weights", tmp_path / "run", "--output", made, "--device", "cpu", "--count", 64, "--batch", 5]
@@ -110,6 +112,7 @@ STEPS = {
     "hinge, R1": "loss.gan=hinge loss.r1=3 loss.penalty_every=2",
     "lsgan, model 2": "loss.gan=lsgan model.variant=illustration loss.z=0.7 data.labels=folders",
     "relativistic, R1 and R2": "loss.gan=relativistic loss.r1=2 loss.r2=5 model.variant=fc model.latent=binary",
+    "R1 and R2 through DiffAugment": "loss.diffaugment=color loss.r1=2 loss.r2=5 loss.instance_noise=0.5",
     "instance noise": "loss.instance_noise=0.5",
 }
 SCORES = {  # D on real, D on fake, G
@@ -134,7 +137,15 @@ def test_three_steps_are_the_papers(tiny_dcgan, tmp_path, monkeypatch, words):
         for p in [*G.parameters(), *D.parameters()]:
             p.mul_(2)
     G2, D2 = copy.deepcopy(G), copy.deepcopy(D)
-    latents, judged = [], []
+    latents, judged, shown, attached = [], [], [], []
+    share = torch.linspace(0, 2, 64, dtype=torch.double)  # of each column: what DiffAugment is replaced by
+
+    def augment(x, policy):
+        shown.append(x.detach().double())
+        attached.append(not x.is_leaf)
+        return share * x if policy else x
+
+    monkeypatch.setattr(train_dcgan, "diff_augment", augment)
     monkeypatch.setattr(build, "dcgan_generator", lambda _: G)
     monkeypatch.setattr(build, "dcgan_discriminator", lambda _: D)
     monkeypatch.setattr(train_dcgan, "adam", lambda parameters, lr, betas: torch.optim.SGD(parameters, lr))
@@ -147,17 +158,21 @@ def test_three_steps_are_the_papers(tiny_dcgan, tmp_path, monkeypatch, words):
     D.register_forward_pre_hook(lambda _, inputs: judged.append(inputs[0].detach()))
     train(opt)
 
-    loss, average, judged = opt.loss, copy.deepcopy(G2), iter(judged)
+    assert attached == 3 * [False, False, True, *[False][: opt.loss.gan == "relativistic"]], "only G's step is G's"
+    loss, average, judged, shown = opt.loss, copy.deepcopy(G2), iter(judged), iter(shown)
     for step in range(3):
         z, y = (part if part is None else part.double() for part in latents[step])
         noise = 0.7 * loss.instance_noise * (1 - step / 3)
         made = G2(z, y, predict_z=True) if opt.model.variant == "illustration" else (G2(z, y), None)
         fake, z_hat = made
-        x = next(judged)  # with its noise
-        torch.testing.assert_close(next(judged), fake.detach() + noise, rtol=1e-3, atol=1e-4)
-        x = x.requires_grad_()
-        other = (fake.detach() + noise).requires_grad_()
-        on_real, on_fake = D2(x, y), D2(other, y)
+        view = partial(torch.add, noise) if not loss.diffaugment else lambda x, noise=noise: share * x + noise
+        x = next(shown)
+        assert -1 <= x.min() < -0.5 and 0.5 < x.max() <= 1
+        for picture, own in ((x, x), (fake.detach(), next(shown))):
+            torch.testing.assert_close(own, picture, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(next(judged), view(picture), rtol=1e-3, atol=1e-4)
+        x, other = x.requires_grad_(), fake.detach().requires_grad_()
+        on_real, on_fake = D2(view(x), y), D2(view(other), y)
         if loss.gan == "relativistic":
             loss_D = F.softplus(on_fake - on_real).mean()
         else:
@@ -171,11 +186,11 @@ def test_three_steps_are_the_papers(tiny_dcgan, tmp_path, monkeypatch, words):
                 loss_D = loss_D + gamma / 2 * loss.penalty_every * slope.flatten(1).square().sum(1).mean()
         rate = 1 - step / 3
         move(D2, loss_D, 0.002 * rate)
-        on_fake = D2(fake + noise, y)
-        next(judged)
+        on_fake = D2(view(fake), y)
+        next(judged), next(shown)
         if loss.gan == "relativistic":
-            next(judged)
-            loss_G = F.softplus(D2(x, y).detach() - on_fake).mean()
+            next(judged), next(shown)
+            loss_G = F.softplus(D2(view(x), y).detach() - on_fake).mean()
         else:
             loss_G = SCORES[loss.gan][2](on_fake).mean()
         if z_hat is not None:
@@ -185,7 +200,7 @@ def test_three_steps_are_the_papers(tiny_dcgan, tmp_path, monkeypatch, words):
         with torch.no_grad():
             for p, live in zip(average.parameters(), G2.parameters(), strict=True):
                 p.copy_(beta * p + (1 - beta) * live)
-    assert next(judged, None) is None, "D has judged nothing else"
+    assert next(judged, None) is next(shown, None) is None, "D has judged nothing else, nothing else was augmented"
     content = final(tmp_path / "run")
     for name, network in (("G", G2), ("D", D2), ("G_ema", average)):
         for key, value in network.state_dict().items():
@@ -204,3 +219,15 @@ def test_the_log_holds_ds_probabilities(tiny_dcgan, tmp_path):
     train(tiny_dcgan("run", "run.steps=2"))
     assert all(0 < line[key] < 1 for line in log(tmp_path / "run") for key in ("D_x", "D_G_z"))
     assert set(log(tmp_path / "run")[0]) == {"step", "D", "D_x", "D_G_z", "G", "lr", "images_per_s"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("compiled", ["false", "true"])
+@pytest.mark.parametrize("variant", ["dcgan", "illustration"])
+def test_on_a_gpu_compiled_or_not(tiny_dcgan, tmp_path, variant, compiled):
+    """Compiled, G keeps its weights contiguous: with channels last inductor fails in its backward."""
+    words = ["run.device=cuda", f"run.compile={compiled}", f"model.variant={variant}", "run.sample_every=4"]
+    train(tiny_dcgan("run", *words, "loss.r1=1", "loss.diffaugment=color,translation,cutout", "data.cache=disk"))
+    assert final(tmp_path / "run")["step"] == 4
+    assert (tmp_path / "run" / "samples" / "step_00000004.png").is_file()

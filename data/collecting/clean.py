@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from data.collecting.near import BITS, bits_apart, difference_hash, near_duplicates
-from data.images import read_picture
+from data.images import read_picture, system_failed
 from engine.errors import UserError
 from engine.make import in_threads
 
@@ -98,7 +98,7 @@ def inspect(path: Path, limits: Limits) -> Seen | Fault:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: check the file") from error
     except UserError as error:
-        if getattr(error.__cause__, "errno", None) is not None:  # the disk's, the network's, a permission
+        if system_failed(error):
             raise
         return Fault("broken", str(error).removeprefix(f"{path}: "))
     height, width = picture.shape[:2]

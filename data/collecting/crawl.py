@@ -1,6 +1,6 @@
 """Pictures of tags from image boards, over the gallery-dl library: politely, resumable, each fetched once.
 
-gallery-dl (GPL-2.0) is installed apart (requirements-extra.txt); this module and data/sites.py import it.
+gallery-dl (GPL-2.0) is installed apart (requirements-extra.txt); this module and data/collecting/sites.py import it.
 """
 
 import contextlib

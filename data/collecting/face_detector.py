@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-from data.cache import cache_folder
+from engine.cache import cache_folder
 from engine.download import fetch
 from engine.errors import UserError
 from engine.files import require_writable

@@ -1,13 +1,12 @@
 """Near duplicates: pictures whose perceptual hashes differ in few bits."""
 
-from collections import defaultdict
-
 import numpy as np
 from PIL import Image
 
 SIDE = 16
 BITS = SIDE * SIDE
 CONTRAST = 2  # grey levels; less is a flat area, whose signs compression would turn
+BLOCK = 128  # hashes compared at once
 COUNTS = np.array([value.bit_count() for value in range(2**16)], np.uint8)
 
 
@@ -27,47 +26,37 @@ def bits_apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def near_duplicates(hashes: np.ndarray, distance: int) -> dict[int, int]:
-    """Which pictures to leave out: the index of each -> that of the kept one it is near to.
+    """Which pictures to leave out: the index of each -> that of the first kept one that it is near to.
 
-    Every one left out is within `distance` bits of a kept one that stands before it; no two kept ones are.
+    Every one left out is within `distance` bits of a kept one that stands before it; no two kept ones are. Hashes
+    within `distance` of all 0 or all 1 are kept and stand for no others: a smooth gradient has such a hash, in common
+    with every other gradient of its direction.
 
     Args:
         hashes: uint8 [N, BITS / 8], the pictures to keep rather first.
     """
-    assert 0 <= distance < BITS
-    _, first, inverse = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
-    kept_by = first[inverse.ravel()]  # equal hashes: the first of them stands for all
-    earlier = defaultdict(list)
-    for a, b in first[_near_pairs(hashes[first], distance)]:
-        earlier[max(a, b)].append(min(a, b))
-    for index in sorted(earlier):
-        kept = [other for other in earlier[index] if kept_by[other] == other]
-        if kept:
-            kept_by[index] = min(kept)
-    kept_by = kept_by[kept_by]
-    return {index: int(kept) for index, kept in enumerate(kept_by) if index != kept}
-
-
-def _near_pairs(hashes: np.ndarray, distance: int) -> np.ndarray:
-    """int [P, 2]: all pairs within `distance` bits; some may come twice.
-
-    Of distance + 1 parts of the bits two such hashes have at least one in common, so only pairs with an equal part
-    are compared. The parts are drawn by lot, as neighbouring bits of a flat background are equal in many pictures.
-    """
-    bits = np.unpackbits(hashes, axis=1)
-    lots = np.random.default_rng(0).permutation(BITS)
-    found = [np.empty((0, 2), np.int64)]
-    for part in np.array_split(lots, distance + 1):
-        packed = np.packbits(bits[:, part], axis=1)
-        keys = np.unique(packed, axis=0, return_inverse=True)[1].ravel()
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-        at, shift = np.arange(len(keys)), 0
-        while len(at):  # each key with the next, the second next, ... as long as they are equal
-            shift += 1
-            at = at[at + shift < len(keys)]
-            at = at[keys[at] == keys[at + shift]]
-            a, b = order[at], order[at + shift]
-            near = bits_apart(hashes[a], hashes[b]) <= distance
-            found.append(np.stack([a[near], b[near]], axis=1))
-    return np.concatenate(found)
+    assert 0 <= distance < BITS // 2
+    ones = bits_apart(hashes, np.zeros_like(hashes))
+    shaped = np.flatnonzero((ones > distance) & (ones < BITS - distance))
+    # Compared with all kept ones, as products of signs: buckets of equal parts of the hash would save most of that on
+    # even hashes, but nothing where many pictures have the same flat background, and be slow for large distances.
+    kept = np.empty((len(shaped), BITS), np.float32)
+    places, count, found = np.empty(len(shaped), np.int64), 0, {}
+    for start in range(0, len(shaped), BLOCK):
+        block = shaped[start : start + BLOCK]
+        signs = np.unpackbits(hashes[block], axis=1) * np.float32(2) - 1
+        end = count + len(block)
+        kept[count:end], places[count:end] = signs, block
+        near = signs @ kept[:end].T >= BITS - 2 * distance
+        near[:, count:] = np.tril(near[:, count:], -1)  # those before it in the block
+        stay = []
+        for row, index in enumerate(block):
+            if near[row].any():
+                found[int(index)] = int(places[near[row].argmax()])
+                near[:, count + row] = False
+            else:
+                stay.append(row)
+        end = count + len(stay)
+        kept[count:end], places[count:end] = signs[stay], block[stay]
+        count = end
+    return found

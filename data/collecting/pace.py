@@ -47,8 +47,10 @@ class Pace:
 
 def retry_after(value: str | None) -> float | None:
     """The seconds that a Retry-After header asks to wait (RFC 9110, section 10.2.3), None without one."""
-    if value is None or value.strip().isdecimal():
-        return value and float(value)
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except ValueError:
