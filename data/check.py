@@ -17,7 +17,7 @@ import yaml
 from data.archive import read_zipped
 from data.files import Sample, read_pair, read_spade, read_two
 from data.images import read_picture, require_size
-from data.palette import IGNORED, Palette
+from data.palette import IGNORED, Palette, nothing_but
 from engine.cache import cache_folder, cache_key
 from engine.errors import UserError
 from engine.progress import progress
@@ -47,9 +47,20 @@ def look_seg(item: Sample | Path, palette: Palette, ignore=(IGNORED,), match: st
     return _size(picture, item.image), np.bincount(ids.ravel(), minlength=256)
 
 
-def look_spade(sample: Sample, palette: Palette, ignore=(IGNORED,), match: str = "threshold"):
-    """The look at a picture, its label and, if there, its hair colours."""
+def look_spade(
+    sample: Sample, palette: Palette, ignore=(IGNORED,), match: str = "threshold", background: int | None = None
+):
+    """The look at a picture, its label and, if there, its hair colours.
+
+    background: the class that is left out of the label. Where there is no other, G and D see a map of zeros, and
+    each norm of a constant multiplies the gradient by 1 / sqrt(eps): one such step ruins the weights for good.
+    """
     picture, ids, _ = read_spade(sample, palette, ignore, match)
+    if background is not None and nothing_but(ids, background):
+        raise UserError(
+            f"{sample.label or sample.image}: its label is {palette.names[background]} alone, which leaves nothing to "
+            "paint and would ruin the training: take the picture out of the data set"
+        )
     return _size(picture, sample.image), np.bincount(ids.ravel(), minlength=256)
 
 
@@ -139,7 +150,15 @@ def check_command(root: Path | str, data: Any) -> str:
 
 def spade_check_command(root: Path | str, val: str | None, data: Any) -> str:
     """As check_command, for a spade run's main set or its rough one."""
-    return shlex.join(check_words("spade", root=root, val=val) + _label_words(data))
+    words = check_words("spade", root=root, val=val) + _label_words(data)
+    if data.background != default_background(data.class_names):
+        words += ["--background", data.background or "none"]
+    return shlex.join(words)
+
+
+def default_background(names: tuple[str, ...]) -> str | None:
+    """What check_data.py takes for a spade run's background: the default of data.background, or none."""
+    return "background" if "background" in names else None
 
 
 def _label_words(data: Any) -> list[str]:

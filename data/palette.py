@@ -109,6 +109,11 @@ def one_hot(ids: torch.Tensor, classes: int) -> torch.Tensor:
     return (ids.unsqueeze(1) == torch.arange(classes, device=ids.device).view(1, -1, 1, 1)).float()
 
 
+def nothing_but(ids: np.ndarray, class_id: int) -> bool:
+    """Whether class ids, uint8 [...], hold one class alone, or pixels that are ignored."""
+    return bool(((ids == class_id) | (ids == IGNORED)).all())
+
+
 def read_label(path, palette: Palette, ignore=(IGNORED,), match: str = "threshold") -> np.ndarray:
     """Class ids, uint8 [H, W], of a label picture; errors name the file. See decode_label."""
     picture = open_picture(path)

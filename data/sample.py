@@ -36,7 +36,7 @@ from data.drawing.ground import draw_ground
 from data.drawing.hair import choose_cut, draw_back_hair, draw_braids, draw_side_locks, draw_tails
 from data.drawing.look import Look, chance, choose_look
 from data.drawing.shapes import BACKGROUND, HAIR, OTHER, Canvas, Pen
-from data.palette import ANIME
+from data.palette import ANIME, palette_of
 from engine.errors import UserError
 from engine.files import cannot_write
 from engine.progress import progress
@@ -145,10 +145,19 @@ def drawn_set(data: Any, *, labeled: int, unlabeled: int, val: int) -> Path:
     """The set that data.root=drawn stands for, by the data options `data`, made on first use.
 
     Raises:
-        UserError: data.size is not square, or something else stands in the set's place.
+        UserError: data.size is not square, data.classes are not anime's, or something else stands in the set's place.
     """
     if data.size == "native" or data.size[0] != data.size[1]:
-        raise UserError(f"data.size={data.size}: drawn characters are square; give one number", 2)
+        shown = data.size if data.size == "native" else list(data.size)
+        raise UserError(f"data.size={shown}: drawn characters are square; give one number, or a data.root", 2)
+    classes = getattr(data, "classes", "anime")  # pix2pix has none
+    if palette_of(classes) != ANIME:
+        names = ",".join(name for name, _ in classes)
+        raise UserError(
+            f"data.classes={names}: drawn characters have the classes of anime; leave it out, or give your data "
+            "as data.root",
+            2,
+        )
     root = DRAWN_FOLDER / f"drawn-{labeled}-{unlabeled}-{val}-{data.size[0]}"
     counts = dict(labeled=labeled, unlabeled=unlabeled, val=val)
     return make_drawn_set(root, **counts, size=data.size[0], workers=data.workers)

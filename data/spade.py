@@ -13,11 +13,12 @@ from data.augment import mirror, to_size
 from data.check import look_spade, require_sound, spade_check_command
 from data.colors import BLACK, color_map, hair_color, recolor
 from data.files import Sample, read_spade, split_pairs, training_samples
-from data.palette import Palette, one_hot, palette_of
+from data.palette import Palette, nothing_but, one_hot, palette_of
 from data.sample import drawn_set
 from engine.errors import UserError
 
 FOLDERS = ("images", "labels")
+WINDOWS = 10  # how many random windows are tried for one that shows more than background
 
 
 class SpadePictures:
@@ -52,7 +53,7 @@ class SpadePictures:
                 picture, colors = picture.copy(), colors.copy()
                 recolor(picture, colors, hair, rng.integers(0, 256, 3, np.uint8))
         drawn = data.color and colors.ndim == 3
-        arrays = to_size([picture, ids, colors] if drawn else [picture, ids], data.size, names, rng)
+        arrays = self._window([picture, ids, colors] if drawn else [picture, ids], names, rng)
         if "mirror" in names:
             arrays = mirror(arrays, rng)
         if not drawn:
@@ -60,6 +61,17 @@ class SpadePictures:
         picture, ids, colors = map(np.ascontiguousarray, arrays)
         planes = [torch.from_numpy(array).permute(2, 0, 1).contiguous() for array in (picture, colors)]
         return planes[0], torch.from_numpy(ids), planes[1]
+
+    def _window(
+        self, arrays: list[np.ndarray], names: tuple[str, ...], rng: np.random.Generator | None
+    ) -> list[np.ndarray]:
+        """All arrays at data.size: a random window where `names` ask for one, not of background alone (look_spade)."""
+        size, background = self.data.size, self.data.background_id
+        for _ in range(WINDOWS if {"scale", "crop"} & set(names) else 0):
+            window = to_size(arrays, size, names, rng)
+            if background is None or not nothing_but(window[1], background):
+                return window
+        return to_size(arrays, size, (), rng)
 
 
 def one_hot_label(ids: Tensor, classes: int, background: int | None) -> Tensor:
@@ -125,6 +137,8 @@ def spade_data(opt: Any) -> tuple[SpadePictures, SpadePictures, SpadePictures | 
 
 
 def _check(samples: list[Sample], palette: Palette, data: Any, command: str) -> None:
-    look = partial(look_spade, palette=palette, ignore=data.ignore, match=data.label_colors)
+    background = data.background_id
+    look = partial(look_spade, palette=palette, ignore=data.ignore, match=data.label_colors, background=background)
     settings = ["spade", len(samples), palette.names, palette.colors, sorted(data.ignore), data.label_colors]
+    settings.append(background)
     require_sound(samples, look, settings, command)

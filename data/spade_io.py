@@ -12,10 +12,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.colors import BLACK, color_map, hair_color, parse_color, random_color
-from data.files import by_stem, is_double, read_label_and_color
+from data.files import by_stem, is_double, read_label_and_color, split_columns
 from data.fit import cover_crop, resize
-from data.images import read_picture
-from data.palette import IGNORED, LabelError, Palette, colorize, palette_of
+from data.images import picture_size, read_picture
+from data.palette import IGNORED, LabelError, Palette, colorize, decode_label, palette_of
 from data.picture_io import add_sample_arguments, own_generator, sample_files, sample_suffixes, to_picture
 from data.spade import masked_color, one_hot_label
 from engine.errors import UserError
@@ -179,7 +179,33 @@ class SpadeLabels:
             label = error.__cause__
             if not isinstance(label, LabelError):
                 raise
+            trained_on = self._training_file(path)
+            if trained_on:
+                rest = "the picture" if data.color else "all but the label"
+                raise UserError(
+                    f"{path}: a file to train on, {trained_on} side by side: cut off {rest}, or give the folder of "
+                    "label maps as --input"
+                ) from error
             raise UserError(str(error).replace(label.remedy, _remedy(self.palette, data.label_colors))) from error
+
+    def _training_file(self, path: Path) -> str | None:
+        """What stands side by side in a file in which no label was found, if it is one that train_spade.py reads."""
+        width, height = picture_size(path)
+        if width == 3 * height and self._classes_in(split_columns(path, 3)[1]) > 1:
+            return "picture|label|hair colour"
+        if width == 2 * height:
+            left, right = map(self._classes_in, split_columns(path, 2))
+            # a hair colour may be that of one class
+            return "picture|label" if right > 1 and not left else None
+        return None
+
+    def _classes_in(self, column: Image.Image) -> int:
+        """How many classes a picture shows, 0 if it is no label."""
+        try:
+            ids = decode_label(column, self.palette, self.opt.data.ignore, self.opt.data.label_colors)
+        except LabelError:
+            return 0
+        return len(np.setdiff1d(ids, IGNORED))
 
     def _color(self, path: Path, ids: np.ndarray) -> np.ndarray:
         """The colour of a picture whose file has none, or that --hair-color or --hair-from overrides."""
@@ -254,9 +280,9 @@ def _pictures_in(folder: str) -> dict[str, Path]:
     try:
         pictures, problems = by_stem(Path(folder))
     except UserError as error:
-        raise UserError(f"--hair-from: {error}", 2) from error
+        raise UserError(f"--hair-from: {error}") from error
     if problems:
-        raise UserError(f"--hair-from: {problems[0]}", 2)
+        raise UserError(f"--hair-from: {problems[0]}")
     return pictures
 
 
@@ -264,7 +290,7 @@ def _read_style_picture(path: str) -> np.ndarray:
     try:
         return read_picture(path)
     except UserError as error:
-        raise UserError(f"--style-from: {error}", 2) from error
+        raise UserError(f"--style-from: {error}") from error
 
 
 def _remedy(palette: Palette, match: str) -> str:

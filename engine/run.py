@@ -243,12 +243,13 @@ class Run:
         return every > 0 and (self.step % every == 0 or self.step == self.steps)
 
     def log(self, **terms: torch.Tensor | float) -> None:
-        """The terms of this step; read from the device, tested and written every run.log_every steps."""
-        self._terms = {k: v.detach() if isinstance(v, torch.Tensor) else v for k, v in terms.items()}
+        """The terms of this step. Every run.log_every steps the newest of each since the last line are read from the
+        device, tested and written: a lazy penalty's are not of the line's step."""
+        self._terms |= {k: v.detach() if isinstance(v, torch.Tensor) else v for k, v in terms.items()}
         self.bar.update(self.step - self.bar.n)
         if not self.due(self.opt.log_every):
             return
-        values = self._finite_terms()
+        values, self._terms = self._finite_terms(), {}
         seconds = time.perf_counter() - self._logged_at
         images = (self.step - self._logged_step) * self.options.data.batch
         values["images_per_s"] = float(f"{images / seconds:.4g}")  # of slow steps too four digits
@@ -270,7 +271,8 @@ class Run:
     def _stop_nonfinite(self, what: str) -> None:
         kept = checkpoint.steps(self.folder)
         last = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
-        raise UserError(f"step {self.step}: {what}; {last}; lower the learning rates, or use run.precision=fp32")
+        other = ", or use run.precision=fp32" if self.opt.precision != "fp32" else ""
+        raise UserError(f"step {self.step}: {what}; {last}; lower the learning rates{other}")
 
     def grid(self, rows: list[list[np.ndarray]], name: str | None = None) -> None:
         """A sample grid of uint8 [H, W, 3] pictures: samples/step_XXXXXXXX.png, or samples/NAME.png."""

@@ -11,11 +11,17 @@ from options.fields import choice, flag, integer, list_of, number, option, optio
 class RunOptions:
     dir: str = option("runs/run", path("a folder"), "run folder; the same command resumes what stands there")
     steps: int = option(20000, integer(1), "training steps")
-    epochs: float | None = option(None, optional(number(0)), "passes over the training pictures, instead of run.steps")
+    epochs: float | None = option(
+        None, optional(number(above=0)), "passes over the training pictures, instead of run.steps"
+    )
     seed: int = option(0, integer(0, 2**31), "step k is a function of (seed, k)")
     device: str = option("auto", choice("auto", "cpu", "cuda", "mps"), "auto: cuda, else mps, else cpu")
     precision: str = option("fp32", choice("fp32", "bf16"), "bf16: autocast of the networks; losses stay fp32")
-    compile: bool = option(False, flag(), "torch.compile the generator: a minute to start, then faster on a GPU")
+    compile: bool = option(
+        False,
+        flag(),
+        "torch.compile the generator: a minute to start (on a CPU minutes), then faster on a GPU",
+    )
     log_every: int = option(50, integer(1), "steps between lines of log.jsonl and TensorBoard")
     sample_every: int = option(500, integer(0), "steps between sample grids, 0: never")
     save_every: int = option(1000, integer(1), "steps between checkpoints")
@@ -38,8 +44,6 @@ class RunOptions:
             raise ValueError("run.eval_every=0: run.keep_best needs validations; set both or neither")
         if self.early_stop and self.keep_best is None:
             raise ValueError(f"run.early_stop={self.early_stop}: needs run.keep_best, the metric to watch")
-        if self.epochs is not None and self.epochs <= 0:
-            raise ValueError(f"run.epochs={self.epochs}: expected a number above 0, or none")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,16 @@ class EMAOptions:
         10000.0, number(0), "images after which a weight counts half in the average, 0: no averaging"
     )
     ramp_up: float = option(0.05, number(0, 1), "the half-life is at most this share of the images seen so far")
+
+
+def check_keep_best(best: tuple[str, str] | None, metrics: list[str], direction: str) -> None:
+    """Raises a ValueError unless run.keep_best is none, or one of the metrics of which `direction` is the best."""
+    if best is None or (best[0] in metrics and best[1] == direction):
+        return
+    if best[0] in metrics:
+        raise ValueError(f"run.keep_best={','.join(best)}: would keep the worst; use {best[0]},{direction}")
+    use = f"use {metrics[0]},{direction}" if len(metrics) == 1 else f"choose from {', '.join(metrics)}"
+    raise ValueError(f"run.keep_best={','.join(best)}: there is no such metric; {use}")
 
 
 def with_steps(opt: Any, pictures: int, batches: int = 1) -> Any:

@@ -39,16 +39,20 @@ def _range(least: float | None, most: float | None) -> str:
     return f" of at most {most}" if most is not None else ""
 
 
-def number(least: float | None = None, most: float | None = None) -> Kind:
+def number(least: float | None = None, most: float | None = None, above: float | None = None) -> Kind:
+    """A finite number from `least` to `most`, or one above `above`."""
+
     def read(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError
         value = float(value)  # PyYAML reads 2e-4 as text
         if not math.isfinite(value) or (least is not None and value < least) or (most is not None and value > most):
             raise ValueError
+        if above is not None and value <= above:
+            raise ValueError
         return value
 
-    return Kind("a number" + _range(least, most), read)
+    return Kind("a number" + (_range(least, most) if above is None else f" above {above}"), read)
 
 
 def integer(least: int | None = None, most: int | None = None) -> Kind:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from options.common import EMAOptions, RunOptions, SplitDataOptions
+from options.common import EMAOptions, RunOptions, SplitDataOptions, check_keep_best
 from options.fields import choice, flag, group, integer, list_of, number, option, optional
 
 DEFAULT_FILE = Path(__file__).with_suffix(".yaml")
@@ -130,8 +130,7 @@ class Pix2PixOptions:
             raise ValueError(
                 f"loss.mode_seeking={self.loss.mode_seeking:g}: there is no latent to seek with; set model.z (MSGAN: 8)"
             )
-        if self.run.keep_best is not None and self.run.keep_best[0] != "val_l1":
-            raise ValueError(f"run.keep_best={','.join(self.run.keep_best)}: there is no such metric; use val_l1,min")
+        check_keep_best(self.run.keep_best, ["val_l1"], "min")
 
     @property
     def predict_dropout(self) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from data.palette import ANIME, MATCHES
-from options.common import EMAOptions, RunOptions, SplitDataOptions
+from options.common import EMAOptions, RunOptions, SplitDataOptions, check_keep_best
 from options.fields import choice, classes, flag, group, integer, list_of, number, option, optional, path
 
 DEFAULT_FILE = Path(__file__).with_suffix(".yaml")
@@ -72,7 +72,7 @@ class SegModelOptions:
         choice("batch", "instance", "none"),
         "normalisation of the activations (an encoder keeps its batch norm)",
     )
-    norm_eps: float = option(1e-5, number(0), "added to the variance (the originals: 2e-5)")
+    norm_eps: float = option(1e-5, number(above=0), "added to the variance (the originals: 2e-5)")
 
     def __post_init__(self):
         if self.encoder == "msra101" and self.depth == "layer4":
@@ -135,11 +135,8 @@ class SegOptions:
     sample: SegSampleOptions = group(SegSampleOptions)
 
     def __post_init__(self):
-        names, weights, best = self.data.class_names, self.loss.class_weights, self.run.keep_best
+        names, weights = self.data.class_names, self.loss.class_weights
         if weights is not None and len(weights) != len(names):
             raise ValueError(f"loss.class_weights: {len(weights)} weights for {len(names)} classes; give one per class")
         metrics = ["miou", "pixel_accuracy", *(f"iou/{name}" for name in names)]
-        if best is not None and best[0] not in metrics:
-            raise ValueError(
-                f"run.keep_best={','.join(best)}: there is no such metric; choose from {', '.join(metrics)}"
-            )
+        check_keep_best(self.run.keep_best, metrics, "max")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from data.palette import ANIME, MATCHES
-from options.common import EMAOptions, RunOptions, SplitDataOptions
+from options.common import EMAOptions, RunOptions, SplitDataOptions, check_keep_best
 from options.fields import choice, classes, flag, group, integer, list_of, number, option, optional, path, text
 
 DEFAULT_FILE = Path(__file__).with_suffix(".yaml")
@@ -82,7 +82,7 @@ class SpadeModelOptions:
     generator: str = option(
         "mapping", choice("mapping", "paper"), "mapping: two mapping networks feed all SPADE layers; paper: as there"
     )
-    width: int = option(64, integer(1), "G's channels; 8 times as many at its start")
+    width: int = option(64, integer(2), "G's channels; 8 times as many at its start")
     code_width: int = option(32, integer(8), "mapping: channels of a code")
     hidden: int = option(128, integer(1), "paper: hidden channels of a SPADE layer")
     upsample: str = option("bilinear", choice("bilinear", "nearest", "subpixel", "deconv"), "G's upsampling")
@@ -101,7 +101,7 @@ class SpadeModelOptions:
     d_norm: str = option(
         "batch", choice("batch", "instance", "none"), "normalisation in D (multiscale's own: instance)"
     )
-    norm_eps: float = option(2e-5, number(0), "added to the variance")
+    norm_eps: float = option(2e-5, number(above=0), "added to the variance")
 
     def __post_init__(self):
         if self.generator == "mapping" and self.code_width % 8:
@@ -197,5 +197,4 @@ class SpadeOptions:
         if loss.diversity and loss.diversity_class not in set(self.data.class_names) - {self.data.background}:
             names = ", ".join(name for name in self.data.class_names if name != self.data.background)
             raise ValueError(f"loss.diversity_class={loss.diversity_class}: there is no such class; use {names}")
-        if self.run.keep_best is not None and self.run.keep_best[0] != "val_l1":
-            raise ValueError(f"run.keep_best={','.join(self.run.keep_best)}: there is no such metric; use val_l1,min")
+        check_keep_best(self.run.keep_best, ["val_l1"], "min")

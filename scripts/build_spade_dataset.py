@@ -4,7 +4,8 @@
 
 The labels are those that predict.py of the seg family wrote, or any others that train_seg.py reads, with the pictures'
 names. Picture and label are scaled to cover a square and cut to it; the third part is one colour: the median of the
-picture's hair. Written as NAME.png, sub-folders kept. A picture without hair in its label is left out.
+picture's hair. Written as NAME.png, sub-folders kept. A picture without hair in its label is left out, and one with
+nothing but background, on which SPADE cannot train.
 
 Exit code 0: all written; 1: some files failed, listed at the end; 2: wrong arguments.
 """
@@ -26,13 +27,16 @@ from data.colors import BLACK, color_map, hair_color
 from data.files import Sample, by_stem, read_pair
 from data.fit import cover_crop
 from data.images import require_size
-from data.palette import ANIME, IGNORED, STRAY, Palette, colorize
+from data.palette import ANIME, IGNORED, STRAY, LabelError, Palette, colorize, nothing_but
 from engine.errors import UserError, door
 from engine.files import require_writable
 from engine.make import make_pictures
 from scripts.check_data import add_label_arguments, label_settings, read_classes
 
-RANGES = {"size": (16, 8192), "workers": (0, 128)}
+RANGES = {"size": (64, 8192), "workers": (0, 128)}
+UNIT = 64  # of which data.size of a spade run is a multiple
+# What errors about labels call by a training's options, and how it is called here.
+OPTIONS = {"data.label_colors=": "--label-colors ", "data.ignore": "--ignore", "data.classes": "--classes"}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -58,7 +62,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", required=True, type=Path, help="a folder of pictures (with its sub-folders)")
     parser.add_argument("--labels", required=True, type=Path, help="a folder of label maps with the pictures' names")
     parser.add_argument("--output", required=True, type=Path, help="the folder for the triples: the same names, as PNG")
-    parser.add_argument("--size", type=int, default=256, help="side of the three parts (default 256)")
+    parser.add_argument("--size", type=int, default=256, help="side of the three parts, a multiple of 64 (default 256)")
     parser.add_argument("--hair", default="hair", metavar="CLASS", help="the class whose colour it is (default hair)")
     parser.add_argument("--keep-hairless", action="store_true", help="also write pictures without hair, colour black")
     add_label_arguments(parser)
@@ -70,6 +74,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     for name, (least, most) in RANGES.items():
         if not least <= getattr(args, name) <= most:
             parser.error(f"--{name} {getattr(args, name)}: expected {least} to {most}")
+    if args.size % UNIT:
+        parser.error(f"--size {args.size}: expected a multiple of {UNIT}, such as {UNIT * round(args.size / UNIT)}")
     return args
 
 
@@ -98,12 +104,15 @@ def find_jobs(images: Path, labels: Path, output: Path) -> list[tuple[Path, Path
 def make_triple(
     image: Path, label: Path, palette: Palette, ignore, match: str, size: int, hair: str, keep_hairless: bool
 ) -> Image.Image | str:
-    """picture|label|hair colour, [size, 3 * size]; "no hair" where there is none to take a colour from.
+    """picture|label|hair colour, [size, 3 * size]; or why none is made: no hair to take a colour from, or no class.
 
     Raises:
         UserError: a file cannot be read, or too much of the label is ignored for a label in colours.
     """
-    picture, ids = read_pair(Sample(image.stem, image, label), palette, ignore, match)
+    try:
+        picture, ids = read_pair(Sample(image.stem, image, label), palette, ignore, match)
+    except UserError as error:
+        raise _with_own_arguments(error) from error
     require_size(picture, image)
     picture, ids = cover_crop(picture, (size, size)), cover_crop(ids, (size, size))
     ignored = (ids == IGNORED).mean()
@@ -112,11 +121,23 @@ def make_triple(
             f"{label}: {100 * ignored:.1f} % of the pixels have no class, which a triple cannot say; "
             "train on the folders images/ and labels/"
         )
+    if "background" in palette.names and nothing_but(ids, palette.names.index("background")):
+        return "nothing but background"
     color = hair_color(picture, ids == palette.names.index(hair))
     if color is None and not keep_hairless:
         return f"no {hair}"
     colors = color_map(BLACK if color is None else color, ids.shape)
     return Image.fromarray(np.concatenate([picture, colorize(ids, palette), colors], axis=1))
+
+
+def _with_own_arguments(error: UserError) -> UserError:
+    """An error that, if it is about a label, names the arguments of this script instead of a training's options."""
+    if not isinstance(error.__cause__, LabelError):
+        return error
+    found = words = str(error.__cause__)
+    for option, argument in OPTIONS.items():
+        words = words.replace(option, argument)
+    return UserError(str(error).replace(found, words), error.code)
 
 
 def next_command(args: argparse.Namespace, palette: Palette) -> str:

@@ -24,7 +24,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import yaml
 
 from data.archive import open_zip, pictures_in_zip
-from data.check import Survey, look_picture, look_pix2pix, look_seg, look_spade, look_zipped, survey
+from data.check import (
+    Survey,
+    default_background,
+    look_picture,
+    look_pix2pix,
+    look_seg,
+    look_spade,
+    look_zipped,
+    survey,
+)
 from data.files import Sample, list_pairs, list_training, split_by_list
 from data.images import list_pictures
 from data.palette import IGNORED, MATCHES, Palette, palette_of
@@ -34,10 +43,10 @@ from options.fields import classes
 FOLDERS = {"seg": ("images", "labels"), "spade": ("images", "labels", "colors"), "pix2pix": ("A", "B")}
 LABEL_ARGUMENTS = ("classes", "ignore", "label_colors")
 UNUSED = {
-    "seg": (),
+    "seg": ("background",),
     "spade": ("extra", "unlabeled"),
-    "pix2pix": ("extra", "unlabeled", *LABEL_ARGUMENTS),
-    "dcgan": ("val", "extra", "unlabeled", *LABEL_ARGUMENTS),
+    "pix2pix": ("extra", "unlabeled", "background", *LABEL_ARGUMENTS),
+    "dcgan": ("val", "extra", "unlabeled", "background", *LABEL_ARGUMENTS),
 }
 
 
@@ -61,6 +70,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--extra", metavar="DIR", help="seg: more labelled data, in any layout")
     parser.add_argument("--unlabeled", metavar="DIR", help="seg: a folder of pictures without labels")
     add_label_arguments(parser)
+    parser.add_argument(
+        "--background",
+        metavar="CLASS|none",
+        help="spade: as the option data.background; a label of it alone is a problem (default: background, if there)",
+    )
     args = parser.parse_args(arguments)
     for name in UNUSED[args.family]:
         if getattr(args, name) is not None:
@@ -99,6 +113,18 @@ def label_settings(args: argparse.Namespace, palette: Palette) -> dict[str, Any]
     return dict(palette=palette, ignore=args.ignore or [IGNORED], match=args.label_colors or "threshold")
 
 
+def background_id(args: argparse.Namespace, palette: Palette) -> int | None:
+    """The class of `--background`."""
+    name = args.background or default_background(palette.names)
+    if name is None or args.background == "none":
+        return None
+    if name not in palette.names:
+        raise UserError(
+            f"--background {name}: there is no such class; use none or one of {', '.join(palette.names)}", 2
+        )
+    return palette.names.index(name)
+
+
 def read_yaml(word: str) -> Any:
     if Path(word).suffix not in (".yaml", ".yml"):
         try:
@@ -126,13 +152,14 @@ def check_pictures(root: Path) -> tuple[Survey, str]:
 
 def check_samples(args: argparse.Namespace, palette: Palette) -> tuple[Survey, str]:
     """The survey of all parts of a data set of pairs, and a line about them."""
+    labels = label_settings(args, palette)
+    spade = partial(look_spade, background=background_id(args, palette), **labels)
+    looks = {"seg": partial(look_seg, **labels), "spade": spade, "pix2pix": look_pix2pix}
     samples, problems, counts = list_parts(Path(args.root), args.val, args.extra, FOLDERS[args.family])
     unlabeled = []
     if args.unlabeled:
         unlabeled = list_pictures(args.unlabeled)
         counts.append(f"{len(unlabeled)} unlabelled pictures in {args.unlabeled}")
-    labels = label_settings(args, palette)
-    looks = {"seg": partial(look_seg, **labels), "spade": partial(look_spade, **labels), "pix2pix": look_pix2pix}
     found = survey([*samples, *unlabeled], looks[args.family])
     found.problems = problems + found.problems
     return found, ", ".join(counts)

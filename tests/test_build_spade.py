@@ -126,6 +126,36 @@ def test_a_label_that_colours_cannot_say_is_named(root, capsys):
     assert "square.png: 6.2 % of the pixels have no class, which a triple cannot say" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("made", "more", "parts"),
+    [
+        (np.full((64, 64), 9, np.uint8), [], ["id 9 (4096 pixels)", "add it to --ignore, or its class to --classes"]),
+        (np.full((64, 64, 3), 250, np.uint8), [], ["(--label-colors threshold): try --label-colors nearest, or add"]),
+        (np.full((64, 64, 3), 0, np.uint8), ["--label-colors", "nearest"], ["try --label-colors closest", "--classes"]),
+        (None, ["--classes", "{hair: [9, 9, 200], b: [90, 1, 2]}"], ["use --label-colors nearest"]),
+    ],
+)
+def test_an_error_about_a_label_names_the_scripts_own_arguments(root, capsys, made, more, parts):
+    folder = root / "data.classes"  # stands in every path, which stays as it is
+    folder.mkdir()
+    for kind in ("images", "labels"):
+        (root / kind).rename(folder / kind)
+    ids = character(64, 64)[1]
+    picture = Image.fromarray(ANIME.table[ids] if made is None else made)
+    picture.save(folder / "labels" / "square.png")
+    with pytest.raises(UserError, match="files failed"):
+        main(words(folder, *more))
+    line = next(line for line in capsys.readouterr().err.splitlines() if "square.png" in line)
+    assert f"{folder / 'labels' / 'square.png'}: " in line and all(part in line for part in parts), line
+    assert "data." not in line.replace(str(folder), "")
+
+
+def test_a_label_of_background_alone_makes_no_triple(root, capsys):
+    encode_label(np.full((64, 64), ANIME.names.index("background"), np.uint8), ANIME).save(root / "labels/square.png")
+    main(words(root, "--keep-hairless"))
+    assert "2 written, 1 left out: nothing but background -> " in capsys.readouterr().out
+
+
 def test_other_classes_come_back_as_they_went_in(root, capsys):
     palette = Palette(("sky", "it's wig", "rest"), ((10, 20, 30), (200, 60, 5), (90, 90, 250)))
     ids = np.random.default_rng(0).integers(0, 3, (64, 64), np.uint8)
@@ -145,7 +175,8 @@ def test_other_classes_come_back_as_they_went_in(root, capsys):
 @pytest.mark.parametrize(
     ("more", "code", "line"),
     [
-        (["--size", "15"], 2, "--size 15: expected 16 to 8192"),
+        (["--size", "15"], 2, "--size 15: expected 64 to 8192"),
+        (["--size", "100"], 2, "--size 100: expected a multiple of 64, such as 128"),
         (["--workers", "-1"], 2, "--workers -1: expected 0 to 128"),
         (["--hair", "wig"], 2, "--hair wig: there is no such class; use one of eye, face, hair, other, background"),
         (["--classes", "3"], 2, "--classes: 3: expected"),

@@ -181,6 +181,40 @@ def test_a_term_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     assert [path.name for path in checkpoint.steps(tmp_path)] == ["step_00000003.pt"]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_fp32_is_a_remedy_for_a_run_in_bf16_only(tmp_path, precision):
+    with pytest.raises(UserError, match="lower the learning rates") as caught:
+        train(toy(tmp_path, precision=precision), term=lambda step, loss: float("inf"))
+    assert ("run.precision=fp32" in str(caught.value)) == (precision == "bf16")
+
+
+def test_a_line_has_the_newest_value_of_each_term_since_the_line_before(tmp_path):
+    opt = toy(tmp_path, steps=9, log_every=4)
+    run = Run(opt.run)
+    run.start(opt, G=nn.Linear(1, 1))
+    while run.running():
+        run.step += 1
+        lazy = {"gp": torch.tensor(10.0 * run.step)} if run.step in (1, 3, 9) else {}
+        run.log(loss=float(run.step), **lazy)
+    run.finish()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").open()]
+    found = [(line["step"], line["loss"], line.get("gp")) for line in lines]
+    assert found == [(4, 4, 30), (8, 8, None), (9, 9, 90)]
+
+
+def test_a_lazy_term_that_is_not_finite_stops_the_run_at_the_next_line(tmp_path):
+    opt = toy(tmp_path, log_every=4)
+    run = Run(opt.run)
+    run.start(opt, G=nn.Linear(1, 1))
+    for _ in range(3):
+        run.step += 1
+        run.log(loss=1.0, **({"gp": float("nan")} if run.step == 2 else {}))
+    run.step += 1
+    with pytest.raises(UserError, match="step 4: term gp is nan"):
+        run.log(loss=1.0)
+    run._close()
+
+
 def test_a_weight_that_is_not_finite_is_not_saved(tmp_path):
     opt = toy(tmp_path)
     run = Run(opt.run)

@@ -234,9 +234,7 @@ def test_views_show_label_and_colour_without_a_note(folder, capsys):
         (["--sync"], "auto", ["model.generator=paper"], "--sync: this checkpoint makes one picture .* neither noise"),
         (["--hair-from", "DIR"], "auto", COLORLESS, "--hair-from: this checkpoint paints labels without hair colours"),
         (["--hair-from", "DIR", "--hair-color", "random"], "auto", [], "--hair-from DIR: --hair-color random too"),
-        (["--hair-from", "no/where"], "auto", [], "--hair-from: no.where: no such folder"),
         (["--style-from", "a.png"], "auto", [], r"--style-from a.png: this checkpoint has no style \(model.style\)"),
-        (["--style-from", "no.png"], "auto", ["model.style=4"], "--style-from: no.png: no such file"),
     ],
 )  # fmt: skip
 def test_arguments_that_do_not_fit_are_refused(tmp_path, words, layout, keys, line):
@@ -250,7 +248,7 @@ def test_two_pictures_of_one_name_are_refused(folder, tmp_path):
         write_picture(tmp_path / "pictures" / f"pair.{suffix}", (9, 9, 9), (24, 24), label())
     with pytest.raises(UserError, match="--hair-from: .*pair.webp: has the same name as pair.png") as caught:
         labels(folder, "--hair-from", tmp_path / "pictures")
-    assert caught.value.code == 2
+    assert caught.value.code == 1
 
 
 def test_a_style_that_is_given_makes_no_samples(tmp_path):
