@@ -7,6 +7,8 @@ The same command resumes a stopped run. G turns a latent z into a picture; x is 
 their class, if data.labels gives one.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +16,7 @@ from data.dcgan import dcgan_data, face_batches
 from data.dcgan_io import draw_latents, generate, random_latents
 from data.diffaugment import diff_augment
 from data.picture_io import to_picture
+from engine.chance import Draw, alone
 from engine.ema import EMA
 from engine.errors import door
 from engine.run import Run
@@ -29,15 +32,15 @@ from options.load import command_line
 GRID = 8  # rows and columns of the sample grids
 
 
-def seen(x: Tensor, noise: float, loss: DcganLossOptions) -> Tensor:
+def seen(x: Tensor, noise: float, loss: DcganLossOptions, draw: Draw = alone) -> Tensor:
     """What D is shown of pictures [B, 3, H, W] in [-1, 1]: with DiffAugment and instance noise (arXiv:1610.04490)."""
-    x = diff_augment(x, loss.diffaugment)
-    return x + noise * torch.randn_like(x) if noise else x
+    x = diff_augment(x, loss.diffaugment, draw=draw)
+    return x + noise * draw(torch.randn_like, x) if noise else x
 
 
-def swapped(real: Tensor, fake: Tensor, share: float) -> tuple[Tensor, Tensor]:
+def swapped(real: Tensor, fake: Tensor, share: float, draw: Draw = alone) -> tuple[Tensor, Tensor]:
     """D's logits [B] by the label that they get: in a share of the pairs, by lot, real is called fake and fake real."""
-    swap = torch.rand_like(real) < share
+    swap = draw(torch.rand_like, real) < share
     return torch.where(swap, fake, real), torch.where(swap, real, fake)
 
 
@@ -56,7 +59,9 @@ def discriminator_terms(
         on_fake = D(fake, y).float()
     shown = torch.sigmoid if loss.gan == "bce" else torch.clone
     terms = {"D_x": shown(on_real).mean(), "D_G_z": shown(on_fake).mean()}
-    called_real, called_fake = swapped(on_real, on_fake, loss.label_flip) if loss.label_flip else (on_real, on_fake)
+    called_real, called_fake = on_real, on_fake
+    if loss.label_flip:
+        called_real, called_fake = swapped(on_real, on_fake, loss.label_flip, run.draw)
     if loss.gan == "relativistic":
         terms["D"] = relativistic_loss(called_real, called_fake)
     else:
@@ -82,7 +87,8 @@ def train(opt: DcganOptions) -> None:
     run = Run(opt.run)
 
     # ---- data
-    faces, classes = dcgan_data(opt, run.device)
+    with run.in_turn():
+        faces, classes = dcgan_data(opt, run.device)
     opt = with_steps(opt.with_classes(classes), len(faces))
     data, model, loss, optim = opt.data, opt.model, opt.loss, opt.optim
 
@@ -95,9 +101,11 @@ def train(opt: DcganOptions) -> None:
     D_opt = adam(D.parameters(), optim.d_lr, optim.d_betas)
     G_params = list(G.parameters())
     decoded = model.variant == "illustration" and loss.z > 0
+    run.synchronise(G, *([] if loss.r1 or loss.r2 else [D]))
     run.compile(G)  # not D: the penalties differentiate it twice, which compiled networks do not support
     run.start(opt, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
-    stream = face_batches(faces, data.batch, seed=opt.run.seed, start=run.step, mirror="mirror" in data.augment)
+    how = dict(seed=opt.run.seed, mirror="mirror" in data.augment, share=run.share)
+    stream = face_batches(faces, data.batch, start=run.step, **how)
     if run.step == 0:
         run.grid(rows_of(faces.first(GRID * GRID)), "real")
     shown = draw_latents(opt, range(GRID * GRID), seed=0)
@@ -112,7 +120,8 @@ def train(opt: DcganOptions) -> None:
         pictures, y = next(stream)
         x = run.place(pictures).float() / 127.5 - 1
         y = None if y is None else y.to(run.device)
-        z = random_latents(len(x), model.z, model.latent).to(run.device)
+        z = run.draw(lambda x: random_latents(len(x), model.z, model.latent), x).to(run.device)
+        sight = partial(seen, noise=noise, loss=loss, draw=run.draw)
         with run.autocast():
             fake, z_hat = G(z, y, predict_z=True) if decoded else (G(z, y), None)
             fake = fake.float()
@@ -120,7 +129,7 @@ def train(opt: DcganOptions) -> None:
         # ---- D step: ascend log D(x) + log(1 - D(G(z))) (Eq. 1 of arXiv:1406.2661) or its like, with R1 and R2
         penalty = run.step % loss.penalty_every == 0
         D_opt.zero_grad()
-        terms = discriminator_terms(run, D, seen(x, noise, loss), seen(fake, noise, loss), y, loss, penalty)
+        terms = discriminator_terms(run, D, sight(x), sight(fake), y, loss, penalty)
         gp = loss.r1 * terms.get("r1", 0) + loss.r2 * terms.get("r2", 0)
         (terms["D"] + loss.penalty_every / 2 * gp).backward()
         run.average(D)
@@ -129,7 +138,7 @@ def train(opt: DcganOptions) -> None:
         # ---- G step: ascend log D(G(z)), the non-saturating loss
         G_opt.zero_grad()
         with run.autocast():
-            terms["G"] = adversarial(D, seen(x, noise, loss), seen(fake, noise, loss), y, loss.gan)
+            terms["G"] = adversarial(D, sight(x), sight(fake), y, loss.gan)
         if decoded:
             terms["z"] = nn.functional.mse_loss(z_hat.float(), z)
         (terms["G"] + loss.z * terms.get("z", 0)).backward(inputs=G_params)
