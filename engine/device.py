@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import platform
 import sys
+from collections.abc import Callable
 
 import torch
 
@@ -23,6 +24,23 @@ def choose_device(name: str, option: str = "run.device=") -> torch.device:
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
     """bf16 autocast, or nothing for fp32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def to_host(x: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Begin to copy x to the CPU. The call of what is returned waits for the copy; only on CUDA is there a wait."""
+    if x.device.type != "cuda":
+        host = x.cpu()
+        return lambda: host
+    host = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
+    host.copy_(x, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(x.device))
+
+    def wait() -> torch.Tensor:
+        copied.synchronize()
+        return host
+
+    return wait
 
 
 def keep_freed_memory() -> None:
