@@ -190,7 +190,14 @@ def main() -> None:
     if args.compile:
         network.compile()
     _, predict = FAMILIES[opt.family][3]
-    predict(network, opt, pictures, args)
+    try:
+        predict(network, opt, pictures, args)
+    except RuntimeError as error:
+        if not any(name in str(error) for name in ("InvalidCxxCompiler", "TritonMissing")):
+            raise
+        raise UserError(
+            "--compile: needs a C++ compiler, on a GPU Triton too; install them, or leave it out", 2
+        ) from None
 
 
 if __name__ == "__main__":

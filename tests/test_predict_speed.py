@@ -67,6 +67,19 @@ def test_a_compiled_network_predicts_the_same(weights, pictures, tmp_path, monke
         assert (plain != other).mean() < 0.01
 
 
+def test_a_missing_compiler_is_one_line(weights, pictures, tmp_path, monkeypatch):
+    def compile_nothing(network):
+        def fail(*inputs):
+            raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found")
+
+        network.forward = fail
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_nothing)
+    words = ["--weights", weights, "--input", pictures, "--output", tmp_path / "out"]
+    with pytest.raises(UserError, match="--compile: needs a C.. compiler"):
+        run(monkeypatch, *words, "--compile")
+
+
 def test_a_note_comes_once_from_many_threads(capsys):
     notes = Notes()
     together = threading.Barrier(8)
