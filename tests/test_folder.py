@@ -99,6 +99,8 @@ def test_outputs_and_report_depend_neither_on_workers_nor_on_the_batch(source, t
         found.append((contents(output), report.failed, written))
     assert len(found[0][0]) == 2 * 37 and len(found[0][2]) == 37
     assert all(one == found[0] for one in found[1:])
+    for name in found[0][0]:
+        assert Image.open(output / name).size == Image.open(source / name.replace("_copy", "")).size
     negative_of = np.asarray(Image.open(tmp_path / "out4_3" / "01.png")).astype(int)
     np.testing.assert_array_equal(negative_of, 255 - np.asarray(Image.open(source / "01.png")).astype(int))
 
@@ -119,9 +121,12 @@ def test_few_pictures_are_in_memory_at_once(source, tmp_path, slow):
         return negative(x, names)
 
     for i in range(100):
-        Image.fromarray(np.full((8, 8, 3), (i + 1, 0, 0), np.uint8)).save(source / f"small{i}.png")
+        sides = (8 + i // 10, 8 + i % 10, 3)  # all differ, and wait for their like
+        Image.fromarray(np.full(sides, (i + 1, 0, 0), np.uint8)).save(source / f"small{i}.png")
     pictures, workers, batch = Slow(), 3, 2
-    report = predict(source, tmp_path / "out", workers, make_network(batch, forward), pictures)
+    network = make_network(batch, forward)
+    network.size = "native"
+    report = predict(source, tmp_path / "out", workers, network, pictures)
     assert len(report.written) == 137
     assert batch < pictures.most <= 2 * workers + 8 * batch
 
@@ -261,7 +266,7 @@ def test_threads_leave_out_what_is_not_begun_and_compute_alone():
             raise ValueError(i)
 
     with pytest.raises(ValueError, match="3"), Threads(2) as threads:
-        list(threads.in_order(work, range(1000), window=20))
+        list(threads.in_order(work, range(1000), window=200))
     assert len(started) < 30 and set(started) == {1}
 
 
