@@ -74,6 +74,8 @@ def _own_device(device: torch.device) -> torch.device:
 def refuse(message: str, code: int = 1) -> NoReturn:
     """A mistake that every process finds: the first one says it, all end."""
     if rank() > 0:
+        with contextlib.suppress(UserError):
+            most(0)  # until the first has ended: torchrun would stop it before it says a word
         raise SystemExit(code)
     raise UserError(message, code)
 

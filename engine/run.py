@@ -205,6 +205,8 @@ class Run:
         if number:
             self.save()
             self._close()
+            if self.world > 1:
+                self._signals.ignore()  # torchrun sends one as soon as the first process has ended
             print(f"stopped by {signal.Signals(number).name} at step {self.step}; the same command goes on from here")
             raise SystemExit(128 + number)
         if stop:

@@ -21,6 +21,11 @@ class Signals:
             raise KeyboardInterrupt
         self.number = number
 
+    def ignore(self) -> None:
+        """From now on a signal is nothing: the process is ending."""
+        for number in self._handlers:
+            signal.signal(number, signal.SIG_IGN)
+
     def restore(self) -> None:
         """The handlers that were there before."""
         for number, handler in self._handlers.items():
