@@ -1,11 +1,11 @@
 """Run: the process around a training loop. Device, precision, seed, folder, logs, checkpoints, signals.
 
-It knows no network by name and never calls back into a script: the loop asks, the run does.
+It knows no network by name and never calls back into a script: the loop asks, the run does. Where several processes
+train together (engine/distributed.py), number 0 writes all files and looks at pictures; the others only train.
 """
 
 import contextlib
 import math
-import random
 import signal
 import sys
 import time
@@ -19,7 +19,8 @@ import yaml
 from torch import nn
 from tqdm import tqdm
 
-from engine import checkpoint
+from engine import checkpoint, distributed
+from engine.chance import Sample, SharedChance, seed_all
 from engine.device import (
     Bf16Convolutions,
     autocast,
@@ -29,8 +30,10 @@ from engine.device import (
     weights_format,
 )
 from engine.errors import UserError
-from engine.files import cannot_write, require_writable, take_folder, whole_file
+from engine.files import require_writable, take_folder, whole_file
 from engine.logs import Logs
+from engine.signals import Signals
+from engine.sync_norm import synchronise
 from options.load import changes, to_dict
 
 
@@ -41,12 +44,18 @@ class Run:
         step: optimiser steps done; the loop adds one at the end of each.
         steps: where the training ends.
         device: the torch device.
+        rank, world: the number of this process, and of all that train together.
     """
+
+    share = staticmethod(distributed.share)
+    mean = staticmethod(distributed.mean)
+    in_turn = staticmethod(distributed.in_turn)
 
     def __init__(self, opt: Any):
         """`opt`: the RunOptions."""
         self.opt = opt
-        self.device = choose_device(opt.device)
+        self.device = distributed.join(choose_device(opt.device))
+        self.rank, self.world = distributed.rank(), distributed.world()
         if self.device.type == "cpu":
             keep_freed_memory()
         self.folder = Path(opt.dir)
@@ -56,21 +65,25 @@ class Run:
         self.best = {"value": None, "step": 0, "stale": 0}
         self._terms: dict[str, torch.Tensor | float] = {}
         self._saved_step: int | None = None
-        self._signal: int | None = None
         if opt.precision == "bf16":
             note_emulated_bf16(self.device)
-        self.seed_all(opt.seed)  # initial weights
+        seed_all(opt.seed)  # initial weights
 
     # ---- randomness and precision
 
-    def seed_all(self, seed: int) -> None:
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
-
     def reseed(self) -> None:
         """Seed every generator from (run.seed, step), so that a step does not depend on those before it."""
-        self.seed_all(int(np.random.SeedSequence((self.opt.seed, self.step)).generate_state(1)[0]))
+        seed_all(self.opt.seed, self.step)
+        if self.world > 1:  # what is drawn otherwise than by `draw`, as dropout is, shall differ
+            self._shared = SharedChance(self.device)
+            seed_all(self.opt.seed, self.step, 1 + self.rank)
+
+    def draw(self, sample: Sample, x: torch.Tensor) -> torch.Tensor:
+        """sample(x), random rows for each of x [B, ...], as a single process draws them for the whole batch.
+
+        sample: may look at the shape, type and device of its argument only.
+        """
+        return sample(x) if self.world == 1 else self._shared.draw(sample, x)
 
     def autocast(self, enabled: bool = True) -> contextlib.AbstractContextManager:
         return autocast(self.device, self.opt.precision if enabled else "fp32")
@@ -105,14 +118,13 @@ class Run:
 
     def average(self, network: nn.Module) -> None:
         """Average the gradients over all processes (before an optimiser step); nothing to do in a single one."""
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return
-        grads = [p.grad for p in network.parameters() if p.grad is not None]
-        flat = torch.cat([grad.flatten() for grad in grads])
-        torch.distributed.all_reduce(flat)
-        flat /= torch.distributed.get_world_size()
-        for grad, part in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
-            grad.copy_(part.view_as(grad))
+        distributed.average_gradients(network)
+
+    def synchronise(self, *networks: nn.Module) -> None:
+        """Batch norms over the pictures of all processes, on CUDA; on the CPU each keeps to its own."""
+        if self.world > 1 and self.device.type == "cuda":
+            for network in networks:
+                synchronise(network)
 
     # ---- start, resume, end
 
@@ -126,19 +138,23 @@ class Run:
         """
         self.options, self.parts, self.steps = opt, parts, opt.run.steps
         self.data = None if data is None else checkpoint.fingerprint(data)
-        self._lock = take_folder(self.folder)
-        self._resume() or self._init_from()
-        self._write_options()
-        try:
-            self.logs = Logs(self.folder, self.step)
-        except OSError as error:
-            raise cannot_write(self.folder, error) from None
-        self._handlers = {}
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, self._on_signal)
-        terminal = sys.stderr.isatty()
-        self.bar = tqdm(total=self.steps, initial=self.step, desc=self.folder.name, disable=not terminal)
+        distributed.require_equal_parts(opt.data.batch)
+        with self.in_turn():
+            self._open()
+        modules = (getattr(part, "module", part) for part in parts.values())
+        self._lifeline = distributed.begin(self.step, [m for m in modules if isinstance(m, nn.Module)])
+        self._signals = Signals(at_once=self.world == 1)  # torchrun sends on what a terminal sends, too
+        silent = self.rank > 0 or not sys.stderr.isatty()
+        self.bar = tqdm(total=self.steps, initial=self.step, desc=self.folder.name, disable=silent)
         self._logged_at, self._logged_step = time.perf_counter(), self.step
+
+    def _open(self) -> None:
+        if self.rank == 0:
+            self._lock = take_folder(self.folder)
+        self._resume() or self._init_from()
+        if self.rank == 0:
+            self._write_options()
+            self.logs = Logs(self.folder, self.step)
 
     def _resume(self) -> bool:
         paths, damaged = list(reversed(checkpoint.steps(self.folder))), []
@@ -206,20 +222,18 @@ class Run:
         with whole_file(self.folder / "options.yaml") as part:
             part.write_text(yaml.safe_dump(to_dict(self.options), sort_keys=False), encoding="utf-8")
 
-    def _on_signal(self, number: int, _: Any) -> None:
-        if self._signal is not None:  # the second time at once
-            raise KeyboardInterrupt
-        self._signal = number
-
     def running(self) -> bool:
-        """Whether there is a step to do. After SIGINT or SIGTERM: save and exit with 130 or 143."""
-        if self._signal is not None:
+        """Whether there is a step to do. After SIGINT or SIGTERM, of any process: save and exit with 130 or 143."""
+        stale = self.rank == 0 and 0 < self.opt.early_stop <= self.best["stale"]
+        number, stop = distributed.most(self._signals.number, stale)
+        if number:
             self.save()
-            number = self._signal
             self._close()
+            if self.world > 1:
+                self._signals.ignore()  # torchrun sends one as soon as the first process has ended
             print(f"stopped by {signal.Signals(number).name} at step {self.step}; the same command goes on from here")
             raise SystemExit(128 + number)
-        if self.opt.early_stop and self.best["stale"] >= self.opt.early_stop:
+        if stop:
             print(f"early stop at step {self.step}: no new best since step {self.best['step']}")
             return False
         return self.step < self.steps
@@ -231,25 +245,36 @@ class Run:
 
     def _close(self) -> None:
         self.bar.close()
-        self.logs.close()
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        if self.rank == 0:
+            self.logs.close()
+        distributed.end(self._lifeline)
+        self._signals.restore()
         self._lock = None
 
     # ---- logs
 
     def due(self, every: int) -> bool:
-        """Whether something that happens every so many steps happens after this one; 0: never. Always at the end."""
+        """Whether something that happens every so many steps happens after this one; 0: never. Always at the end.
+
+        It is the first process's to do: for the others nothing is due.
+        """
+        return self.rank == 0 and self._reached(every)
+
+    def _reached(self, every: int) -> bool:
         return every > 0 and (self.step % every == 0 or self.step == self.steps)
 
     def log(self, **terms: torch.Tensor | float) -> None:
         """The terms of this step. Every run.log_every steps the newest of each since the last line are read from the
-        device, tested and written: a lazy penalty's are not of the line's step."""
+        device, tested and written: a lazy penalty's are not of the line's step. Of several processes: the means."""
         self._terms |= {k: v.detach() if isinstance(v, torch.Tensor) else v for k, v in terms.items()}
         self.bar.update(self.step - self.bar.n)
-        if not self.due(self.opt.log_every):
+        if not self._reached(self.opt.log_every):
             return
+        means = distributed.means([float(value) for value in self._terms.values()])
+        self._terms = dict(zip(self._terms, means, strict=True))
         values, self._terms = self._finite_terms(), {}
+        if self.rank > 0:
+            return
         seconds = time.perf_counter() - self._logged_at
         images = (self.step - self._logged_step) * self.options.data.batch
         values["images_per_s"] = float(f"{images / seconds:.4g}")  # of slow steps too four digits
@@ -272,11 +297,12 @@ class Run:
         kept = checkpoint.steps(self.folder)
         last = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
         other = ", or use run.precision=fp32" if self.opt.precision != "fp32" else ""
-        raise UserError(f"step {self.step}: {what}; {last}; lower the learning rates{other}")
+        distributed.refuse(f"step {self.step}: {what}; {last}; lower the learning rates{other}")
 
     def grid(self, rows: list[list[np.ndarray]], name: str | None = None) -> None:
         """A sample grid of uint8 [H, W, 3] pictures: samples/step_XXXXXXXX.png, or samples/NAME.png."""
-        self.logs.grid(name or f"step_{self.step:08d}", self.step, rows)
+        if self.rank == 0:
+            self.logs.grid(name or f"step_{self.step:08d}", self.step, rows)
 
     def validated(self, **metrics: float) -> None:
         """Log validation metrics; keep the checkpoint if it is the best one by run.keep_best."""
@@ -297,7 +323,7 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint of this step and drop all but the newest run.keep."""
-        if self._saved_step == self.step:
+        if self._saved_step == self.step or self.rank > 0:
             return
         self._write(self.folder / "checkpoints" / f"step_{self.step:08d}.pt")
         self._saved_step = self.step
