@@ -105,13 +105,14 @@ def predict_files(network: nn.Module, opt: Any, family_pictures: type, args: arg
     report = folder.predict_folder(jobs, pictures, fitted, args.overwrite, args.workers)
     print(f"{report.summary()} -> {args.output}")
     shown = sorted(report.written + report.existing, key=lambda job: job.name)
+    figures = partial(folder.figures, shown, pictures, fitted, set(report.existing))
     if args.gallery and shown:
-        cards = progress(folder.figures(shown, pictures, fitted), len(shown), "gallery", "picture")
+        cards = progress(figures(), len(shown), "gallery", "picture")
         earlier = f", {len(report.existing)} of them from an earlier run" if report.existing else ""
         title = f"Predictions by {args.weights}{earlier}"
         print(f"gallery: {write_gallery(args.output, cards, title, pictures.legend)}")
     if args.grid and shown:
-        write_sheet(args.output / "grid.png", folder.figures(shown, pictures, fitted))
+        write_sheet(args.output / "grid.png", figures())
     if report.failed:
         raise UserError(f"{len(report.failed)} of {len(jobs)} files failed:\n  " + "\n  ".join(report.failed))
 

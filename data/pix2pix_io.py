@@ -89,6 +89,7 @@ class Pix2PixPictures:
 
     legend = ()
     arguments = (add_arguments, add_sample_arguments)
+    by_arguments = ("edges",)
 
     def __init__(self, opt: Any, args: Namespace):
         self.args, self.size, self.model = args, opt.data.size, opt.model

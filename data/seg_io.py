@@ -61,6 +61,7 @@ class SegPictures:
     prepare = None
     dropout = False
     arguments = (add_arguments,)
+    by_arguments = ()
 
     def __init__(self, opt: Any, args: Namespace):
         self.palette = palette_of(opt.data.classes)

@@ -112,6 +112,7 @@ class SpadeLabels:
     prepare = None
     dropout = False
     arguments = (add_arguments, add_sample_arguments)
+    by_arguments = ("hair colour",)
 
     def __init__(self, opt: Any, args: Namespace):
         self.opt, self.args = opt, args

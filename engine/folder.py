@@ -31,6 +31,7 @@ class Pictures(Protocol):
     prepare: Callable[[np.ndarray], np.ndarray] | None  # Network's
     dropout: bool  # whether the network's dropout is on; every picture then runs alone
     legend: Sequence[tuple[str, tuple[int, int, int]]]  # names and colours under the gallery's title
+    by_arguments: Collection[str]  # titles of those views that show what the command's arguments make of an input
 
     def read(self, path: Path) -> np.ndarray: ...  # uint8 [H, W, 3], or ids and their colours [H, W, 4]
     def forward(self, network: torch.nn.Module, x: torch.Tensor, names: Sequence[str]) -> torch.Tensor: ...  # Network's
@@ -190,13 +191,23 @@ def _write(pictures: Pictures, network: Network, item: Item) -> tuple[Job, str |
     return item.job, reason
 
 
-def figures(jobs: Iterable[Job], pictures: Pictures, network: Network) -> Iterator[Figure]:
-    """What the gallery shows of every job: the family's views around the outputs that are there."""
+def figures(
+    jobs: Iterable[Job], pictures: Pictures, network: Network, earlier: Collection[Job] = ()
+) -> Iterator[Figure]:
+    """What the gallery shows of every job: the family's views around the outputs that are there.
+
+    earlier: jobs whose outputs are from an earlier run; its arguments are not known, nor what they made of an input.
+    """
     titles = {"": "output", **pictures.extra_suffixes}
     for job in jobs:
         try:
             before, after = pictures.views(job.source, network)
         except UserError:  # its output is from an earlier prediction
             before, after = {"input": None}, {}
+        if job in earlier:
+            before, after = (
+                {title: None if title in pictures.by_arguments else view for title, view in views.items()}
+                for views in (before, after)
+            )
         outputs = {title: beside(job.target, suffix) for suffix, title in titles.items()}
         yield Figure(job.name, before | outputs | after)

@@ -19,7 +19,7 @@ import yaml
 from torch import nn
 from tqdm import tqdm
 
-from engine import checkpoint, distributed
+from engine import distributed
 from engine.chance import Sample, SharedChance, seed_all
 from engine.device import (
     Bf16Convolutions,
@@ -29,12 +29,12 @@ from engine.device import (
     note_emulated_bf16,
     weights_format,
 )
-from engine.errors import UserError
 from engine.files import require_writable, take_folder, whole_file
 from engine.logs import Logs
+from engine.run_checkpoints import Checkpoints
 from engine.signals import Signals
 from engine.sync_norm import synchronise
-from options.load import changes, to_dict
+from options.load import to_dict
 
 
 class Run:
@@ -62,9 +62,7 @@ class Run:
         require_writable(self.folder)
         self.step = 0
         self.steps = opt.steps
-        self.best = {"value": None, "step": 0, "stale": 0}
         self._terms: dict[str, torch.Tensor | float] = {}
-        self._saved_step: int | None = None
         if opt.precision == "bf16":
             note_emulated_bf16(self.device)
         seed_all(opt.seed)  # initial weights
@@ -136,9 +134,9 @@ class Run:
             data: what names each training sample, with its label; a run that resumes says if it changed.
             parts: what the checkpoints hold, by name: networks, EMAs and optimisers.
         """
-        self.options, self.parts, self.steps = opt, parts, opt.run.steps
-        self.data = None if data is None else checkpoint.fingerprint(data)
+        self.options, self.steps = opt, opt.run.steps
         distributed.require_equal_parts(opt.data.batch)
+        self.checkpoints = Checkpoints(opt, data, parts)
         with self.in_turn():
             self._open()
         modules = (getattr(part, "module", part) for part in parts.values())
@@ -151,72 +149,10 @@ class Run:
     def _open(self) -> None:
         if self.rank == 0:
             self._lock = take_folder(self.folder)
-        self._resume() or self._init_from()
+        self.step = self.checkpoints.resume()
         if self.rank == 0:
             self._write_options()
             self.logs = Logs(self.folder, self.step)
-
-    def _resume(self) -> bool:
-        paths, damaged = list(reversed(checkpoint.steps(self.folder))), []
-        best = self.folder / "checkpoints" / "best.pt"
-        for path in [*paths, best] if best.is_file() else paths:
-            try:
-                content = checkpoint.load(path, self.options.family)
-            except checkpoint.Damaged:
-                print(f"warning: {path}: damaged or cut short; going on from the one before", file=sys.stderr)
-                damaged.append(path)
-                continue
-            self._report_changes(content["options"], path)
-            if change := checkpoint.data_change(content.get("data"), self.data):
-                print(f"{change} since {path.name}")
-            self._restore(content, path)
-            for broken in damaged:  # so that it does not count among the newest
-                broken.rename(broken.with_suffix(".damaged"))
-            print(f"resumed {self.folder} from {path.name} at step {self.step} of {self.steps}")
-            if self.step >= self.steps:
-                print("nothing left to do; raise run.steps to go on")
-            return True
-        if damaged:
-            raise UserError(f"{self.folder}: none of its checkpoints can be read; choose another run.dir")
-        return False
-
-    def _report_changes(self, old: dict, path: Path) -> None:
-        changed = changes(old, to_dict(self.options))
-        refused = [key for key in changed if key.startswith(self.options.network_keys)]
-        if refused:
-            key, (before, now) = refused[0], changed[refused[0]]
-            raise UserError(
-                f"{path}: {key} was {before}, is now {now}: another network; restore it or choose another run.dir", 2
-            )
-        if changed:
-            words = ", ".join(f"{key} {before} -> {now}" for key, (before, now) in changed.items())
-            print(f"options changed since {path.name}: {words}")
-
-    def _restore(self, content: dict, path: Path) -> None:
-        loaded = set()
-        for name, part in self.parts.items():
-            if name not in content:
-                raise UserError(f"{path}: holds no {name}; choose another run.dir, or start from it with run.init_from")
-            if isinstance(part, torch.optim.Optimizer):
-                groups = part.state_dict()["param_groups"]  # this run's rates and betas, the checkpoint's moments
-                part.load_state_dict({"state": content[name]["state"], "param_groups": groups})
-            elif id(network := getattr(part, "module", part)) not in loaded:  # an EMA that is off is the network itself
-                checkpoint.load_network(network, content[name], f"{path}: {name}")
-                loaded.add(id(network))
-        self.step = self._saved_step = content["step"]
-        self.best = content.get("best", self.best)
-
-    def _init_from(self) -> None:
-        """run.init_from: weights only, at step 0; what is missing is listed and keeps its initial values."""
-        if self.opt.init_from is None:
-            return
-        path = checkpoint.find(self.opt.init_from)
-        content = checkpoint.load(path, self.options.family)
-        for name, part in self.parts.items():
-            if isinstance(part, torch.optim.Optimizer):
-                continue
-            report = checkpoint.load_what_fits(getattr(part, "module", part), content.get(name, {}))
-            print(f"run.init_from={path}: {name}: {report}")
 
     def _write_options(self) -> None:
         with whole_file(self.folder / "options.yaml") as part:
@@ -224,7 +160,7 @@ class Run:
 
     def running(self) -> bool:
         """Whether there is a step to do. After SIGINT or SIGTERM, of any process: save and exit with 130 or 143."""
-        stale = self.rank == 0 and 0 < self.opt.early_stop <= self.best["stale"]
+        stale = self.rank == 0 and 0 < self.opt.early_stop <= self.checkpoints.best["stale"]
         number, stop = distributed.most(self._signals.number, stale)
         if number:
             self.save()
@@ -234,7 +170,7 @@ class Run:
             print(f"stopped by {signal.Signals(number).name} at step {self.step}; the same command goes on from here")
             raise SystemExit(128 + number)
         if stop:
-            print(f"early stop at step {self.step}: no new best since step {self.best['step']}")
+            print(f"early stop at step {self.step}: no new best since step {self.checkpoints.best['step']}")
             return False
         return self.step < self.steps
 
@@ -290,14 +226,8 @@ class Run:
         values = {name: float(value) for name, value in self._terms.items()}
         for name, value in values.items():
             if not math.isfinite(value):
-                self._stop_nonfinite(f"term {name} is {value}")
+                self.checkpoints.refuse_nonfinite(self.step, f"term {name} is {value}")
         return values
-
-    def _stop_nonfinite(self, what: str) -> None:
-        kept = checkpoint.steps(self.folder)
-        last = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
-        other = ", or use run.precision=fp32" if self.opt.precision != "fp32" else ""
-        distributed.refuse(f"step {self.step}: {what}; {last}; lower the learning rates{other}")
 
     def grid(self, rows: list[list[np.ndarray]], name: str | None = None) -> None:
         """A sample grid of uint8 [H, W, 3] pictures: samples/step_XXXXXXXX.png, or samples/NAME.png."""
@@ -311,31 +241,15 @@ class Run:
         self._logged_at, self._logged_step = time.perf_counter(), self.step  # validation is not training time
         if self.opt.keep_best is None:
             return
-        name, direction = self.opt.keep_best
-        value, old = metrics[name], self.best["value"]
-        if math.isfinite(value) and (old is None or (value > old if direction == "max" else value < old)):
-            self.best = {"value": float(value), "step": self.step, "stale": 0}
-            self._write(self.folder / "checkpoints" / "best.pt")
+        value = metrics[self.opt.keep_best[0]]
+        if self.checkpoints.improves(value):
+            self._finite_terms()
+            self.checkpoints.save_best(self.step, value)
         else:
-            self.best["stale"] += 1
-
-    # ---- checkpoints
+            self.checkpoints.best["stale"] += 1
 
     def save(self) -> None:
         """Write the checkpoint of this step and drop all but the newest run.keep."""
-        if self._saved_step == self.step or self.rank > 0:
-            return
-        self._write(self.folder / "checkpoints" / f"step_{self.step:08d}.pt")
-        self._saved_step = self.step
-        for path in checkpoint.steps(self.folder)[: -self.opt.keep]:
-            path.unlink()
-
-    def _write(self, path: Path) -> None:
-        self._finite_terms()
-        states = {name: part.state_dict() for name, part in self.parts.items()}
-        bad = checkpoint.first_nonfinite(states)
-        if bad:
-            self._stop_nonfinite(f"weight {bad} is not finite")
-        head = {"family": self.options.family, "step": self.step, "options": to_dict(self.options)}
-        head |= {"best": dict(self.best), "data": self.data}
-        checkpoint.save(path, {**head, **states})
+        if self.checkpoints.saved != self.step and self.rank == 0:
+            self._finite_terms()
+            self.checkpoints.save(self.step)

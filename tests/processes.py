@@ -6,13 +6,22 @@ import traceback
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from engine.run import Run
 from models import build
 
-Case = tuple[str, Any]  # family, options
+DEATH = 30  # seconds in which a process ends after another one has
+
+
+class Case(NamedTuple):
+    """A training."""
+
+    family: str
+    options: Any
+    killed_at: int = 0  # the step at which process 1 ends without a word, as by kill -9; 0: never
 
 
 def environment(rank: int, port: int, world: int = 2) -> dict[str, str]:
@@ -35,13 +44,18 @@ def in_double(patch: Callable[[Any, str, Any], None]) -> None:
 
 def trained(case: Case, patch: Callable[[Any, str, Any], None]) -> dict[str, dict]:
     """The state dicts of G and D after train(opt)."""
-    family, opt = case
     networks = {}
     for name in ("generator", "discriminator"):
-        make = getattr(build, f"{family}_{name}")
-        patch(build, f"{family}_{name}", lambda *a, make=make, name=name: networks.setdefault(name, make(*a)))
-    import_module(f"train_{family}").train(opt)
+        make = getattr(build, f"{case.family}_{name}")
+        patch(build, f"{case.family}_{name}", lambda *a, make=make, name=name: networks.setdefault(name, make(*a)))
+    import_module(f"train_{case.family}").train(case.options)
     return {name: network.state_dict() for name, network in networks.items()}
+
+
+def die_at(step: int) -> None:
+    """This process's run ends there."""
+    reseed = Run.reseed
+    Run.reseed = lambda run: os._exit(9) if run.step == step else reseed(run)
 
 
 def process(rank: int, ports: list[int], cases: list[Case], folder: Path) -> None:
@@ -53,6 +67,8 @@ def process(rank: int, ports: list[int], cases: list[Case], folder: Path) -> Non
         os.environ.update(environment(rank, port))
         for name, value in original.items():
             setattr(build, name, value)
+        if rank == 1 and case.killed_at:
+            die_at(case.killed_at)
         try:
             found = trained(case, setattr)
         except BaseException as error:
@@ -61,8 +77,16 @@ def process(rank: int, ports: list[int], cases: list[Case], folder: Path) -> Non
         torch.save(found, folder / f"{number}.{rank}.pt")
 
 
-def by_two(cases: list[Case], folder: Path) -> list[tuple[dict, dict]]:
-    """What both processes have after each case."""
+def by_two(cases: list[Case], folder: Path) -> list[tuple[dict | None, dict | None]]:
+    """What both processes have after each case; None: it was killed, which may happen in the last one."""
     ports = [free_port() for _ in cases]
-    torch.multiprocessing.spawn(process, (ports, cases, folder), nprocs=2)
-    return [tuple(torch.load(folder / f"{i}.{rank}.pt") for rank in range(2)) for i in range(len(cases))]
+    first, second = torch.multiprocessing.spawn(process, (ports, cases, folder), nprocs=2, join=False).processes
+    try:
+        second.join(300)
+        first.join(DEATH)
+        assert not first.is_alive() and not second.is_alive()
+    finally:
+        first.kill()
+        second.kill()
+    files = [[folder / f"{i}.{rank}.pt" for rank in range(2)] for i in range(len(cases))]
+    return [tuple(torch.load(file) if file.exists() else None for file in both) for both in files]

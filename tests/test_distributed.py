@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TINY, TINY_DCGAN, TINY_PIX2PIX, TINY_SPADE
-from processes import by_two, environment, free_port, in_double, trained
+from processes import Case, by_two, environment, free_port, in_double, trained
 from runs import final, log
 from torch import nn
 
@@ -37,6 +37,8 @@ EXACT = {  # what is lost in rounding is to be small beside Adam's 1e-8: no huge
     "loss.label_flip=0.3 loss.instance_noise=0.5 loss.diffaugment=color,translation,cutout data.labels=folders",
 }
 
+ENDLESS = "run.steps=1000000 run.save_every=1000000 data.workers=1 run.log_every=1 run.eval_every=0".split()  # noqa: SIM905
+
 
 @pytest.fixture(scope="module")
 def words_of(drawn, edge_pairs, drawn_spade, faces) -> dict[str, list[str]]:
@@ -57,9 +59,9 @@ def made(words_of, tmp_path_factory):
     classes |= {"spade": spade.SpadeOptions, "dcgan": dcgan.DcganOptions}
     files = {family: module.DEFAULT_FILE for family, module in zip(EXACT, (seg, pix2pix, spade, dcgan), strict=True)}
 
-    def case(name: str, family: str, *words: str) -> tuple:
+    def case(name: str, family: str, *words: str) -> Case:
         words = [*words_of[family], *STEPS.split(), *words, f"run.dir={folder / name}"]
-        return family, load(classes[family], words, files[family])
+        return Case(family, load(classes[family], words, files[family]))
 
     def alone(*words: str) -> dict:
         with patch.context() as inner:
@@ -74,6 +76,7 @@ def made(words_of, tmp_path_factory):
         cases["1 to 2"] = case("1 to 2", "pix2pix", *EXACT["pix2pix"].split())
         cases["batch norm"] = case("batch norm", "pix2pix", "model.dropout=0.5")
         cases["odd"] = case("odd", "pix2pix", "data.batch=3")
+        cases["killed"] = case("killed", "pix2pix", *ENDLESS)._replace(killed_at=2)
         two = dict(zip(cases, by_two(list(cases.values()), folder), strict=True))
         half_way(folder / "pix2pix", folder / "2 to 1")
         one["2 to 1"] = alone("2 to 1", "pix2pix", *EXACT["pix2pix"].split())
@@ -141,11 +144,6 @@ def test_a_batch_that_cannot_be_shared(made):
 # ---- processes that end early
 
 
-def words_of_endless(folder: Path, words: list[str]) -> list[str]:
-    more = "run.steps=1000000 run.save_every=1000000 data.workers=1 run.log_every=1 run.eval_every=0".split()  # noqa: SIM905
-    return [str(ROOT / "train_pix2pix.py"), *words, *more, f"run.dir={folder}"]
-
-
 def wait_for(what, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not what():
@@ -157,28 +155,13 @@ def steps_done(folder: Path) -> int:
     return len((folder / "log.jsonl").read_text().splitlines()) if (folder / "log.jsonl").exists() else 0
 
 
-def test_when_one_is_killed_the_other_ends_with_a_word_and_does_not_save(words_of, tmp_path):
-    port, threads = free_port(), dict(OMP_NUM_THREADS="1")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, *words_of_endless(tmp_path, words_of["pix2pix"])],
-            env=os.environ | environment(rank, port) | threads,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        wait_for(lambda: steps_done(tmp_path) > 2)
-        processes[1].kill()
-        _, errors = processes[0].communicate(timeout=30)
-    finally:
-        for process in processes:
-            process.kill()
-    assert processes[0].returncode == 1 and "Traceback" not in errors
-    assert "error: process 0: another process of this training has ended" in errors
-    assert not checkpoint.steps(tmp_path)
+def test_when_one_is_killed_the_other_ends_with_a_word_and_does_not_save(made):
+    two, _, folder = made
+    first, second = two["killed"]
+    assert second is None, "it ended without a word"
+    assert first["error"].startswith("UserError: process 0: another process of this training has ended")
+    assert "\n" not in first["error"]
+    assert log(folder / "killed")[-1]["step"] == 2 and not checkpoint.steps(folder / "killed")
 
 
 BUSY = """
@@ -215,7 +198,7 @@ def test_a_signal_to_one_stops_all_of_torchruns_at_the_same_step(words_of, tmp_p
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     with (tmp_path / "out").open("w") as out:
         started = subprocess.Popen(
-            [*launcher, *words_of_endless(tmp_path, words_of["pix2pix"])],
+            [*launcher, str(ROOT / "train_pix2pix.py"), *words_of["pix2pix"], *ENDLESS, f"run.dir={tmp_path}"],
             env=os.environ | dict(OMP_NUM_THREADS="1"),
             stdout=out,
             stderr=out,

@@ -26,7 +26,7 @@ class Negatives:
     """A family whose network turns pictures into their negatives: the same in every batch, to the bit."""
 
     extra_suffixes = {"_copy.png": "copy"}
-    prepare, dropout, legend, arguments = None, False, (), ()
+    prepare, dropout, legend, arguments, by_arguments = None, False, (), (), ()
 
     def __init__(self):
         self.lock, self.inside, self.most = threading.Lock(), 0, 0

@@ -256,6 +256,10 @@ def test_the_gallery_shows_the_edges_that_the_network_saw(plain, photos, tmp_pat
     run(monkeypatch, *common)
     page = (tmp_path / "out" / "index.html").read_text()
     assert re.findall("<small>(.*?)</small>", page)[:3] == ["picture", "edges", "output"]
+    run(monkeypatch, *common, "--low", 5)
+    page = (tmp_path / "out" / "index.html").read_text()
+    found = re.findall("<small>(.*?)</small>(<img|<a)?", page)[:3]
+    assert found == [("picture", "<img"), ("edges", ""), ("output", "<a")], "those of an earlier run are not known"
     (photos / "wide.png").write_bytes(b"")  # its output is there, its source cannot be read any more
     run(monkeypatch, *common)
     card = (tmp_path / "out" / "index.html").read_text().split("<figure>")[-1]
