@@ -74,6 +74,8 @@ def process(rank: int, ports: list[int], cases: list[Case], folder: Path) -> Non
         except BaseException as error:
             traceback.print_exc()
             found = {"error": f"{type(error).__name__}: {error}"}
+            if torch.distributed.is_initialized():  # as if the process had ended
+                torch.distributed.destroy_process_group()
         torch.save(found, folder / f"{number}.{rank}.pt")
 
 
@@ -82,7 +84,7 @@ def by_two(cases: list[Case], folder: Path) -> list[tuple[dict | None, dict | No
     ports = [free_port() for _ in cases]
     first, second = torch.multiprocessing.spawn(process, (ports, cases, folder), nprocs=2, join=False).processes
     try:
-        second.join(300)
+        second.join(120)
         first.join(DEATH)
         assert not first.is_alive() and not second.is_alive()
     finally:
