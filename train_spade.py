@@ -156,8 +156,9 @@ def train(opt: SpadeOptions) -> None:
                     else:
                         fake = G(m, c, draw_noise(G, m, run.draw), style)
                     terms |= generator_terms(run, D, (m, x, c), fake, loss, perceptual)
-                names = ("adv", "feature_matching", "perceptual", "diversity", "kl")
-                loss_G = sum(getattr(loss, name) * terms[name] for name in names if name in terms)
+                loss_G = loss.adv * terms["adv"] + loss.feature_matching * terms.get("feature_matching", 0)
+                loss_G = loss_G + loss.perceptual * terms.get("perceptual", 0)
+                loss_G = loss_G + loss.diversity * terms.get("diversity", 0) + loss.kl * terms.get("kl", 0)
                 (weight * loss_G).backward(inputs=G_params)
                 logged = terms | logged
             run.average(G)

@@ -34,7 +34,8 @@ EXACT = {  # what is lost in rounding is to be small beside Adam's 1e-8: no huge
     "spade": "model.norm=instance model.d_norm=instance model.norm_eps=0.1 model.style=4 loss.diversity=1 "
     "loss.penalty=r1 loss.penalty_every=2 loss.penalty_on=real,fake",
     "dcgan": "model.g_norm=instance model.d_norm=instance loss.gan=relativistic loss.r1=1 loss.r2=1 "
-    "loss.label_flip=0.3 loss.instance_noise=0.5 loss.diffaugment=color,translation,cutout data.labels=folders",
+    "loss.penalty_every=2 loss.label_flip=0.3 loss.instance_noise=0.5 loss.diffaugment=color,translation,cutout "
+    "data.labels=folders",
 }
 
 ENDLESS = "run.steps=1000000 run.save_every=1000000 data.workers=1 run.log_every=1 run.eval_every=0".split()  # noqa: SIM905
