@@ -21,7 +21,7 @@ demo: $(VENV)/.installed
 	@echo "Open demo/index.html (predictions) and runs/demo/samples/index.html (training)."
 
 test: $(VENV)/.installed
-	$(PY) -m pytest -n auto --dist loadgroup
+	$(PY) -m pytest -n auto
 
 test-more: $(VENV)/.installed
 	ATELIER_MORE=120 $(PY) -m pytest -n auto tests -k test_many_combinations

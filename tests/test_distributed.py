@@ -23,10 +23,7 @@ from models.layers import norm_layer, predicting
 from options import dcgan, pix2pix, seg, spade
 from options.load import load
 
-pytestmark = [
-    pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed"),
-    pytest.mark.xdist_group("distributed"),  # its trainings are made once
-]
+pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
 ROOT = Path(__file__).parents[1]
 STEPS = "run.steps=5 run.save_every=1 run.keep=9 run.sample_every=4 data.batch=4 ema.half_life=20"
 EXACT = {  # what is lost in rounding is to be small beside Adam's 1e-8: no huge terms, no norms of constant maps
