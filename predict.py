@@ -26,7 +26,9 @@ from engine.device import autocast, choose_device, note_emulated_bf16, weights_f
 from engine.errors import UserError, door
 from engine.files import require_writable
 from engine.gallery import write_gallery, write_sheet
+from engine.network import Network
 from engine.progress import progress
+from engine.threads import default_workers
 from models import build, pretrained
 from models.latents import SLICE
 from models.layers import predicting
@@ -37,7 +39,8 @@ from options.seg import SegOptions
 from options.spade import SpadeOptions
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """`words`: instead of the command line's."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True, metavar="W", help="a run folder, a checkpoint file or a name")
     parser.add_argument("--output", required=True, type=Path, help="the folder for the results")
@@ -49,6 +52,15 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument("--compile", action="store_true", help="torch.compile the network: for many pictures")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        default=default_workers(),
+        help="threads that read and write files while the network runs (default: the cores, at most 16; 0: none; fewer "
+        "need less memory where pictures are large)",
+    )
     parser.add_argument("--norm-stats", choices=("running", "batch"), help="overrides the run's sample.norm_stats")
     parser.add_argument(
         "--seed", type=int, default=0, help="of all that is drawn at random for a picture, by its name or number"
@@ -58,23 +70,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--grid", action="store_true", help="also write grid.png: one sheet of them")
     for add in family_arguments():
         add(parser)
-    args = parser.parse_args()
-    for name in ("batch", "limit"):
+    args = parser.parse_args(words)
+    for name, least in {"batch": 1, "limit": 1, "workers": 0}.items():
         value = getattr(args, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name} {value}: expected a whole number of at least 1")
+        if value is not None and value < least:
+            parser.error(f"--{name} {value}: expected a whole number of at least {least}")
     return args
 
 
-def predict_files(network: nn.Module, opt: Any, family_pictures: type, args: argparse.Namespace) -> None:
-    """Outputs of the pictures in --input."""
-    if args.input is None:
-        raise UserError(f"--input: is missing: {opt.family} predicts of pictures; name one, or a folder", 2)
-    pictures, device = family_pictures(opt, args), next(network.parameters()).device
-    reserved = ("grid.png",) if args.grid else ()
-    jobs = folder.find_jobs(args.input, args.output, pictures.extra_suffixes, args.limit, reserved)
-    require_writable(args.output)
-    norm_stats = args.norm_stats or opt.sample.norm_stats
+def fitted_network(network: nn.Module, opt: Any, pictures: Any, args: argparse.Namespace) -> Network:
+    """The network on pictures of any size, as `args` ask for it."""
+    device, norm_stats = next(network.parameters()).device, args.norm_stats or opt.sample.norm_stats
 
     def forward(x: torch.Tensor, names: Sequence[str]) -> torch.Tensor:
         mode = predicting(network, norm_stats, pictures.dropout)
@@ -84,17 +90,29 @@ def predict_files(network: nn.Module, opt: Any, family_pictures: type, args: arg
     # by its own statistics, or with dropout: every picture alone
     own = norm_stats == "batch" and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
     batch = 1 if own or pictures.dropout else args.batch
-    fitted = folder.Network(forward, opt.data.size, args.fit, batch, device, pictures.prepare)
-    report = folder.predict_folder(jobs, pictures, fitted, args.overwrite)
+    return Network(forward, opt.data.size, args.fit, batch, device, pictures.prepare, full=args.compile)
+
+
+def predict_files(network: nn.Module, opt: Any, family_pictures: type, args: argparse.Namespace) -> None:
+    """Outputs of the pictures in --input."""
+    if args.input is None:
+        raise UserError(f"--input: is missing: {opt.family} predicts of pictures; name one, or a folder", 2)
+    pictures = family_pictures(opt, args)
+    reserved = ("grid.png",) if args.grid else ()
+    jobs = folder.find_jobs(args.input, args.output, pictures.extra_suffixes, args.limit, reserved)
+    require_writable(args.output)
+    fitted = fitted_network(network, opt, pictures, args)
+    report = folder.predict_folder(jobs, pictures, fitted, args.overwrite, args.workers)
     print(f"{report.summary()} -> {args.output}")
     shown = sorted(report.written + report.existing, key=lambda job: job.name)
+    figures = partial(folder.figures, shown, pictures, fitted, set(report.existing))
     if args.gallery and shown:
-        cards = progress(folder.figures(shown, pictures, fitted), len(shown), "gallery", "picture")
+        cards = progress(figures(), len(shown), "gallery", "picture")
         earlier = f", {len(report.existing)} of them from an earlier run" if report.existing else ""
         title = f"Predictions by {args.weights}{earlier}"
         print(f"gallery: {write_gallery(args.output, cards, title, pictures.legend)}")
     if args.grid and shown:
-        write_sheet(args.output / "grid.png", folder.figures(shown, pictures, fitted))
+        write_sheet(args.output / "grid.png", figures())
     if report.failed:
         raise UserError(f"{len(report.failed)} of {len(jobs)} files failed:\n  " + "\n  ".join(report.failed))
 
@@ -104,7 +122,7 @@ def predict_latents(network: nn.Module, opt: Any, family_pictures: type, args: a
     pictures, device = family_pictures(opt, args), next(network.parameters()).device
     require_writable(args.output)
     with autocast(device, args.precision), predicting(network, args.norm_stats or opt.sample.norm_stats):
-        summary = pictures.write(network)
+        summary = pictures.write(network, args.workers)
     print(f"{summary} -> {args.output}")
     if args.gallery:
         title = f"Pictures by {args.weights}, seed {args.seed}"
@@ -184,7 +202,16 @@ def main() -> None:
         note_emulated_bf16(device)
     network, opt, pictures = load_network(args.weights, device)
     refuse_other_families(args, opt.family)
-    FAMILIES[opt.family].predict(network, opt, pictures, args)
+    if args.compile:
+        network.compile()
+    try:
+        FAMILIES[opt.family].predict(network, opt, pictures, args)
+    except RuntimeError as error:
+        if not any(name in str(error) for name in ("InvalidCxxCompiler", "TritonMissing")):
+            raise
+        raise UserError(
+            "--compile: needs a C++ compiler, on a GPU Triton too; install them, or leave it out", 2
+        ) from None
 
 
 if __name__ == "__main__":

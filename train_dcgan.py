@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from data.dcgan import dcgan_data, face_batches
 from data.diffaugment import diff_augment
 from data.picture_io import to_picture
+from engine.chance import Draw, alone
 from engine.ema import EMA
 from engine.errors import door
 from engine.run import Run
@@ -31,17 +32,17 @@ from options.load import command_line
 GRID = 8  # rows and columns of the sample grids
 
 
-def seen(x: Tensor, noise: float, loss: DcganLossOptions) -> Tensor:
+def seen(x: Tensor, noise: float, loss: DcganLossOptions, draw: Draw = alone) -> Tensor:
     """What D is shown of pictures [B, 3, H, W] in [-1, 1]: with DiffAugment and instance noise (arXiv:1610.04490)."""
-    x = diff_augment(x, loss.diffaugment)
-    return x + noise * torch.randn_like(x) if noise else x
+    x = diff_augment(x, loss.diffaugment, draw=draw)
+    return x + noise * draw(torch.randn_like, x) if noise else x
 
 
-def swapped(real: Tensor, fake: Tensor, share: float) -> tuple[Tensor, Tensor]:
+def swapped(real: Tensor, fake: Tensor, share: float, draw: Draw = alone) -> tuple[Tensor, Tensor]:
     """D's logits [B] by the label that they get: in a share of the pairs, by lot, real is called fake and fake real."""
     if not share:
         return real, fake
-    swap = torch.rand_like(real) < share
+    swap = draw(torch.rand_like, real) < share
     return torch.where(swap, fake, real), torch.where(swap, real, fake)
 
 
@@ -49,7 +50,8 @@ def train(opt: DcganOptions) -> None:
     run = Run(opt.run)
 
     # ---- data
-    faces, classes = dcgan_data(opt, run.device)
+    with run.in_turn():
+        faces, classes = dcgan_data(opt, run.device)
     opt = with_steps(opt.with_classes(classes), len(faces))
     data, model, loss, optim = opt.data, opt.model, opt.loss, opt.optim
 
@@ -61,9 +63,10 @@ def train(opt: DcganOptions) -> None:
     D_opt = adam(D.parameters(), optim.d_lr, optim.d_betas)
     G_params, D_params = list(G.parameters()), list(D.parameters())
     decoded = model.variant == "illustration" and loss.z > 0
+    run.synchronise(G, *([] if loss.r1 or loss.r2 else [D]))
     run.compile(G)  # not D: the penalties differentiate it twice, which compiled networks do not support
     run.start(opt, data=faces.about, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
-    loading = dict(mirror="mirror" in data.augment, pin=run.device.type == "cuda")
+    loading = dict(mirror="mirror" in data.augment, pin=run.device.type == "cuda", share=run.share)
     stream = face_batches(faces, data.batch, seed=opt.run.seed, start=run.step, **loading)
     if run.step == 0:
         run.grid(rows_of(faces.first(GRID * GRID)), "real")
@@ -76,11 +79,11 @@ def train(opt: DcganOptions) -> None:
         lr_factor = poly(progress, optim.decay_start, 1.0)
         set_lr(G_opt, optim.g_lr * lr_factor)
         set_lr(D_opt, optim.d_lr * lr_factor)
-        view = partial(seen, noise=loss.instance_noise * (1 - progress), loss=loss)
+        view = partial(seen, noise=loss.instance_noise * (1 - progress), loss=loss, draw=run.draw)
         pictures, y = next(stream)
         x = run.place(pictures).float() / 127.5 - 1
         y = None if y is None else y.to(run.device, non_blocking=True)
-        z = random_latents(len(x), model.z, model.latent).to(run.device, non_blocking=True)
+        z = run.draw(lambda x: random_latents(len(x), model.z, model.latent), x).to(run.device, non_blocking=True)
         with run.autocast():
             fake, z_hat = G(z, y, predict_z=True) if decoded else (G(z, y), None)
             fake = fake.float()
@@ -95,7 +98,7 @@ def train(opt: DcganOptions) -> None:
             on_x = D(view(x), y).float()
         with run.autocast(enabled=not at_fake):
             on_fake = D(view(constant), y).float()
-        called = swapped(on_x, on_fake, loss.label_flip)
+        called = swapped(on_x, on_fake, loss.label_flip, run.draw)
         terms = {"D": discriminator_loss(loss.gan, *called, loss.label_smoothing)}
         if at_x:
             terms["r1"] = r1([on_x], x)

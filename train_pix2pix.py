@@ -7,6 +7,8 @@ The same command resumes a stopped run. Names as in the paper: G turns an input 
 one, D judges pairs of an input and a picture, patch by patch; z is the latent.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -23,6 +25,7 @@ from losses.feature_matching import feature_matching
 from losses.gan import fake_loss, generator_loss, real_loss
 from losses.mode_seeking import mode_seeking
 from losses.penalty import gradient_penalty, interpolate
+from losses.whole_batch import Mean, itself
 from models import build
 from models.init import initialize
 from models.layers import predicting
@@ -44,12 +47,18 @@ def discriminator_terms(
 
 
 def generator_terms(
-    D: nn.Module | None, x: Tensor, y: Tensor, fake: Tensor, z: Tensor | None, loss: Pix2PixLossOptions
+    D: nn.Module | None,
+    x: Tensor,
+    y: Tensor,
+    fake: Tensor,
+    z: Tensor | None,
+    loss: Pix2PixLossOptions,
+    mean: Mean = itself,
 ) -> dict[str, Tensor]:
-    """G's terms by the names of their weights; D None: without the adversarial ones. Of two fakes the first meets y."""
-    terms = {"l1": F.l1_loss(fake[: len(y)].float(), y)}  # Eq. 3
+    """G's terms, named as their weights; D None: no adversarial ones. mean: losses/whole_batch.py."""
+    terms = {"l1": F.l1_loss(fake[: len(y)].float(), y)}  # Eq. 3; of two fakes the first meets y
     if loss.mode_seeking:
-        terms["mode_seeking"] = mode_seeking(*fake.chunk(2), *z.chunk(2))  # MSGAN, sec. 3.2
+        terms["mode_seeking"] = mode_seeking(*fake.chunk(2), *z.chunk(2), mean)  # MSGAN, sec. 3.2
     if D is not None:
         fake_maps = D(torch.cat((input_of(fake, x), fake), 1))
         terms["adv"] = sum(generator_loss(loss.gan_mode, maps[-1]) for maps in fake_maps)  # Eq. 1
@@ -101,17 +110,20 @@ def train(opt: Pix2PixOptions) -> None:
     G_opt = adam(G.parameters(), opt.optim.g_lr, opt.optim.g_betas)
     D_opt = adam(D.parameters(), opt.optim.d_lr, opt.optim.d_betas)
     G_params = list(G.parameters())
+    run.synchronise(G, D)
     run.compile(G)  # not D: the gradient penalty differentiates it twice, which compiled networks do not support
 
     # ---- data
-    pairs, val = pix2pix_data(opt)
+    with run.in_turn():
+        pairs, val = pix2pix_data(opt)
     opt = with_steps(opt, len(pairs), opt.optim.d_steps)
     data, model, loss, optim = opt.data, opt.model, opt.loss, opt.optim
     adversarial = loss.adv > 0 or loss.feature_matching > 0
     run.start(opt, data=[sample.name for sample in pairs.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
-    loading = dict(seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda")
+    loading = dict(seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda", share=run.share)
     xy = batches(pairs, data.batch, start=run.step * optim.d_steps, **loading)
     resnet = model.generator == "resnet"  # in bf16 on the CPU faster with channels last, the U-Net without
+    decay = cosine if optim.decay == "cosine" else partial(poly, power=1)
     draws = 2 if loss.mode_seeking else 1  # latents, and so fakes, of each input
     shown = pairs.first(2) + val.first(2)
     if run.step == 0:
@@ -120,10 +132,7 @@ def train(opt: Pix2PixOptions) -> None:
     # ---- loop
     while run.running():
         run.reseed()
-        progress = run.step / run.steps
-        lr_factor = (
-            cosine(progress, optim.decay_start) if optim.decay == "cosine" else poly(progress, optim.decay_start, 1)
-        )
+        lr_factor = decay(run.step / run.steps, optim.decay_start)
         set_lr(G_opt, optim.g_lr * lr_factor)
         set_lr(D_opt, optim.d_lr * lr_factor)
         terms = {}
@@ -131,7 +140,7 @@ def train(opt: Pix2PixOptions) -> None:
         for k in range(optim.d_steps):
             x, y = (run.place(p, last_on_cpu=resnet) for p in next(xy))
             x, y = to_input(x, model.in_channels), to_input(y, model.out_channels)
-            z = torch.randn(draws * len(x), model.z, device=run.device) if model.z else None
+            z = run.draw(lambda x: torch.randn(draws * len(x), model.z, device=x.device), x) if model.z else None
             with run.autocast(), torch.set_grad_enabled(k == optim.d_steps - 1):  # only G's step needs the graph
                 fake = G(x if draws == 1 else torch.cat((x, x)), z)
 
@@ -142,7 +151,7 @@ def train(opt: Pix2PixOptions) -> None:
                     terms |= discriminator_terms(D, x, y, fake, loss)
                 loss_D = terms["D_real"] + terms["D_fake"]
                 if loss.gan == "wgan-gp":
-                    between = interpolate(torch.cat((x, y), 1), torch.cat((x, fake[: len(x)].float()), 1))
+                    between = interpolate(torch.cat((x, y), 1), torch.cat((x, fake[: len(x)].float()), 1), run.draw)
                     terms["gp"] = gradient_penalty([maps[-1] for maps in D(between)], between, loss.gp_target)
                     loss_D = loss_D + loss.gp * terms["gp"]
                 (loss.d_weight * loss_D).backward()
@@ -153,7 +162,7 @@ def train(opt: Pix2PixOptions) -> None:
         # ---- G step: Eq. 4
         G_opt.zero_grad()
         with run.autocast():
-            terms |= generator_terms(D if adversarial else None, x, y, fake, z, loss)
+            terms |= generator_terms(D if adversarial else None, x, y, fake, z, loss, run.mean)
         loss_G = loss.l1 * terms["l1"] + loss.adv * terms.get("adv", 0)
         loss_G = loss_G + loss.mode_seeking * terms.get("mode_seeking", 0)
         loss_G = loss_G + loss.feature_matching * terms.get("feature_matching", 0)

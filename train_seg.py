@@ -23,13 +23,8 @@ from engine.metrics import confusion_matrix, seg_metrics
 from engine.run import Run
 from engine.schedule import adam, encoder_groups, poly, set_lr
 from losses.gan import fake_loss, generator_loss, real_loss
-from losses.segmentation import (
-    cross_entropy,
-    dice_loss,
-    focal_loss,
-    lovasz_softmax,
-    self_taught_loss,
-)
+from losses.segmentation import cross_entropy, dice_loss, focal_loss, lovasz_softmax, self_taught_loss
+from losses.whole_batch import Mean, itself
 from models import build
 from models.layers import predicting
 from options.common import with_steps
@@ -38,17 +33,27 @@ from options.seg import DEFAULT_FILE, SegLossOptions, SegOptions
 
 
 def labeled_losses(
-    G: nn.Module, D: nn.Module | None, x: Tensor, y: Tensor, loss: SegLossOptions, class_weights: Tensor | None = None
+    G: nn.Module,
+    D: nn.Module | None,
+    x: Tensor,
+    y: Tensor,
+    loss: SegLossOptions,
+    class_weights: Tensor | None = None,
+    over: Mean = itself,
 ) -> dict[str, Tensor]:
     """The terms of a labelled batch. One forward of D serves both networks.
 
-    x [B, 3, H, W] in [0, 1], y [B, H, W] ids with 255 ignored, class_weights [C]; D None: supervised only.
+    x [B, 3, H, W] in [0, 1], y [B, H, W] ids with 255 ignored, class_weights [C]; D None: supervised only. over:
+    losses/whole_batch.py.
     """
     log_p = F.log_softmax(G(x).float(), 1)
-    terms = {"ce": cross_entropy(log_p, y, class_weights, loss.ce_mean)}  # Eq. 3
-    for name, term in (("dice", dice_loss), ("focal", focal_loss), ("lovasz", lovasz_softmax)):
-        if getattr(loss, name):
-            terms[name] = term(log_p, y)
+    terms = {"ce": cross_entropy(log_p, y, class_weights, loss.ce_mean, over)}  # Eq. 3
+    if loss.dice:
+        terms["dice"] = dice_loss(log_p, y, over)
+    if loss.focal:
+        terms["focal"] = focal_loss(log_p, y, over=over)
+    if loss.lovasz:
+        terms["lovasz"] = lovasz_softmax(log_p, y)
     if D is not None:
         real = D(one_hot(y, log_p.shape[1]))
         fake = D(log_p.exp() * (y != IGNORED).unsqueeze(1))  # ignored pixels are empty in both
@@ -57,13 +62,15 @@ def labeled_losses(
     return terms
 
 
-def unlabeled_losses(G: nn.Module, D: nn.Module, u: Tensor, loss: SegLossOptions) -> dict[str, Tensor]:
-    """The terms of an unlabelled batch u [B, 3, H, W] in [0, 1]."""
+def unlabeled_losses(
+    G: nn.Module, D: nn.Module, u: Tensor, loss: SegLossOptions, over: Mean = itself
+) -> dict[str, Tensor]:
+    """The terms of an unlabelled batch u [B, 3, H, W] in [0, 1]; over as in labeled_losses."""
     log_p = F.log_softmax(G(u).float(), 1)
     confidence = D(log_p.exp())
     return {
         "semi_adv": generator_loss(loss.gan, confidence),  # Eq. 4
-        "semi_st": self_taught_loss(log_p, confidence, loss.semi_threshold, loss.ce_mean),  # Eq. 5
+        "semi_st": self_taught_loss(log_p, confidence, loss.semi_threshold, loss.ce_mean, over),  # Eq. 5
     }
 
 
@@ -94,7 +101,8 @@ def train(opt: SegOptions) -> None:
     run = Run(opt.run)
 
     # ---- networks
-    G = build.seg_generator(opt).to(run.device)
+    with run.in_turn():  # the first process downloads
+        G = build.seg_generator(opt).to(run.device)
     D = build.seg_discriminator(opt).to(run.device)
     G_ema = EMA(G, opt.ema.half_life, opt.ema.ramp_up)
     G_groups = encoder_groups(G, opt.optim.backbone_factor)
@@ -102,17 +110,19 @@ def train(opt: SegOptions) -> None:
     D_opt = adam(D.parameters(), opt.optim.d_lr, opt.optim.d_betas)
     G_params = [p for p in G.parameters() if p.requires_grad]
     D_params = list(D.parameters())
+    run.synchronise(G, D)
     run.compile(G)  # not D: compiled, the second forward before its backward would overwrite spectral norm's u
 
     # ---- data
-    labeled, val, unlabeled, palette = seg_data(opt)
+    with run.in_turn():
+        labeled, val, unlabeled, palette = seg_data(opt)
     opt = with_steps(opt, len(labeled))
     data, loss = opt.data, opt.loss
     semi = unlabeled is not None and loss.semi_adv + loss.semi_st > 0
     adversarial = semi or loss.adv > 0
     class_weights = None if loss.class_weights is None else torch.tensor(loss.class_weights, device=run.device)
     run.start(opt, data=[sample.name for sample in labeled.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
-    loading = dict(seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda")
+    loading = dict(seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda", share=run.share)
     xy = batches(labeled, data.batch, stream=0, start=run.step, **loading)
     us = batches(unlabeled, data.batch, stream=1, start=max(0, run.step - loss.semi_start), **loading) if semi else None
     alone = data.size == "native" or opt.sample.norm_stats == "batch"  # validation then takes every picture alone
@@ -133,7 +143,7 @@ def train(opt: SegOptions) -> None:
         G_opt.zero_grad()
         D_opt.zero_grad()
         with run.autocast():
-            terms = labeled_losses(G, D if adversarial else None, x, y, loss, class_weights)
+            terms = labeled_losses(G, D if adversarial else None, x, y, loss, class_weights, run.mean)
         if adversarial:
             terms["D"].backward(inputs=D_params, retain_graph=True)
         loss_G = terms["ce"] + sum(
@@ -151,7 +161,7 @@ def train(opt: SegOptions) -> None:
             u = run.place(next(us)).float() / 255
             G_opt.zero_grad()
             with run.autocast():
-                terms |= unlabeled_losses(G, D, u, loss)
+                terms |= unlabeled_losses(G, D, u, loss, run.mean)
             semi_loss = loss.semi_adv * terms["semi_adv"] + loss.semi_st * terms["semi_st"]
             semi_loss.backward(inputs=G_params)
             run.average(G)

@@ -28,7 +28,7 @@ from losses.perceptual import Perceptual
 from models import build
 from models.layers import predicting
 from models.spade_encoder import draw_style
-from models.spade_generator import paint_twice
+from models.spade_generator import draw_noise, paint_twice
 from options.common import with_steps
 from options.load import command_line
 from options.spade import DEFAULT_FILE, SpadeLossOptions, SpadeOptions
@@ -99,19 +99,20 @@ def train(opt: SpadeOptions) -> None:
     G_opt = adam(G.parameters(), opt.optim.g_lr, opt.optim.g_betas)
     D_opt = adam(D.parameters(), opt.optim.d_lr, opt.optim.d_betas)
     G_params, D_params = list(G.parameters()), list(D.parameters())  # what a backward fills: not the pictures
+    run.synchronise(G, *([D] if opt.loss.penalty == "none" else []))
     run.compile(G)  # not D: the penalty differentiates it twice, which compiled networks do not support
 
     # ---- data
-    main, val, rough, palette = spade_data(opt)
     data, loss, optim = opt.data, opt.loss, opt.optim
-    perceptual = Perceptual(loss.vgg, loss.perceptual_mode).to(run.device) if loss.perceptual else None
+    with run.in_turn():
+        main, val, rough, palette = spade_data(opt)
+        perceptual = Perceptual(loss.vgg, loss.perceptual_mode).to(run.device) if loss.perceptual else None
     opt = with_steps(opt, len(main), optim.d_steps + 1)
     run.start(opt, data=[s.name for s in main.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
-    loading = dict(batch=data.batch, seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda")
-    loading["start"] = run.step * (optim.d_steps + 1)
-    sets = [(batches(main, stream=0, **loading), 1.0)]
-    if rough is not None:
-        sets.append((batches(rough, stream=1, **loading), opt.rough.weight))
+    loading = dict(batch=data.batch, seed=opt.run.seed, start=run.step * (optim.d_steps + 1), share=run.share)
+    loading |= dict(workers=data.workers, pin=run.device.type == "cuda")
+    sources = [(main, 1.0)] if rough is None else [(main, 1.0), (rough, opt.rough.weight)]
+    sets = [(batches(source, stream=i, **loading), weight) for i, (source, weight) in enumerate(sources)]
     passes = [sets] if opt.rough.mode == "sum" else [[one] for one in sets]  # steps on the weighted sum of each
     shown = main.first(2) + val.first(2)
     if run.step == 0:
@@ -132,7 +133,7 @@ def train(opt: SpadeOptions) -> None:
                 for source, weight in parts:
                     m, x, c = network_inputs(next(source), data, run.place)
                     with torch.no_grad(), run.autocast():
-                        fake = G(m, c, style=draw_style(G.encoder, x)[0])
+                        fake = G(m, c, style=draw_style(G.encoder, x, run.draw)[0], noise=draw_noise(G, m, run.draw))
                     terms = discriminator_terms(run, D, (m, x, c), fake, loss, due)
                     gp = loss.gp * loss.penalty_every * terms.get("gp", 0)
                     with run.autocast_backward(due):
@@ -146,14 +147,14 @@ def train(opt: SpadeOptions) -> None:
             for source, weight in parts:
                 m, x, c = network_inputs(next(source), data, run.place)
                 with run.autocast():
-                    style, *posterior = draw_style(G.encoder, x)
+                    style, *posterior = draw_style(G.encoder, x, run.draw)
                     terms = {} if style is None else {"kl": kl_divergence(*posterior)}
                     if loss.diversity:
-                        fake, *others = paint_twice(G, m, c, style)
+                        fake, *others = paint_twice(G, m, c, style, run.draw)
                         inside = m[:, data.class_channel(loss.diversity_class)]
-                        terms["diversity"] = diversity(fake, *others, inside)
+                        terms["diversity"] = diversity(fake, *others, inside, mean=run.mean)
                     else:
-                        fake = G(m, c, style=style)
+                        fake = G(m, c, draw_noise(G, m, run.draw), style)
                     terms |= generator_terms(run, D, (m, x, c), fake, loss, perceptual)
                 loss_G = loss.adv * terms["adv"] + loss.feature_matching * terms.get("feature_matching", 0)
                 loss_G = loss_G + loss.perceptual * terms.get("perceptual", 0)

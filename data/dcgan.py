@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -44,7 +44,14 @@ class Faces:
 
 
 def face_batches(
-    faces: Faces, batch: int, *, seed: int, start: int = 0, mirror: bool = False, pin: bool = False
+    faces: Faces,
+    batch: int,
+    *,
+    seed: int,
+    start: int = 0,
+    mirror: bool = False,
+    pin: bool = False,
+    share: Callable[[Any], Any] = lambda whole: whole,
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """(x uint8 [B, 3, S, S], y float [B, K] or None) without end, from step `start` on, on the faces' device.
 
@@ -53,13 +60,14 @@ def face_batches(
     Args:
         mirror: half of the pictures left-right, by lot.
         pin: page-locked memory, for copies to a GPU; pictures that are on one stay there.
+        share: this process's part of a whole batch (engine.run.Run.share).
     """
-    for step, keys in enumerate(Order(len(faces), batch, (seed,), start), start):
+    for step, keys in enumerate(Order(len(faces), batch, (seed,), start, share), start):
         rows = torch.tensor([index for _, index in keys]).to(faces.x.device, non_blocking=True)
         x = faces.x.index_select(0, rows)
         if mirror:
-            lot = np.random.default_rng((seed, 1, step)).random(batch) < 0.5
-            chosen = torch.from_numpy(np.arange(batch) + batch * lot).to(x.device, non_blocking=True)
+            lot = share(np.random.default_rng((seed, 1, step)).random(batch) < 0.5)
+            chosen = torch.from_numpy(np.arange(len(x)) + len(x) * lot).to(x.device, non_blocking=True)
             x = torch.cat([x, x.flip(3)]).index_select(0, chosen)  # torch.where takes seven times as long on the CPU
         y = None if faces.y is None else faces.y.index_select(0, rows).float()
         yield x.pin_memory() if pin and not x.is_cuda else x, y

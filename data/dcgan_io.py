@@ -2,12 +2,11 @@
 
 import math
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -15,13 +14,16 @@ from torch import Tensor, nn
 from data.classes import near_classes
 from data.images import read_picture
 from data.picture_io import to_picture
+from engine.device import to_host
 from engine.errors import UserError
 from engine.files import whole_file
 from engine.folder import require_file_place
 from engine.gallery import Figure
 from engine.logs import contact_sheet
 from engine.make import Made
+from engine.png import write_png
 from engine.progress import progress
+from engine.threads import Threads, delayed
 from models.latents import SLICE, draw_latents, generate, linear, spherical
 
 COUNT, STEPS = 64, 10
@@ -91,8 +93,8 @@ class GeneratedPictures:
         if args.grid and self.rows and args.count is None:
             raise UserError("--grid: with --interpolate there are no single pictures; add --count", 2)
 
-    def write(self, G: nn.Module) -> str:
-        """Make the files that are not there yet, or all; says how many.
+    def write(self, G: nn.Module, workers: int = 0) -> str:
+        """Make the files that are not there yet, or all; says how many. `workers`: threads that write pictures.
 
         Raises:
             UserError: a file cannot be written, or something else stands in its place.
@@ -103,8 +105,10 @@ class GeneratedPictures:
         existing = set() if self.overwrite else {file for file in files if file.is_file()}
         todo = [i for i, file in enumerate(self.pictures) if file not in existing]
         if todo:
-            for i, picture in progress(self._generated(G, todo), len(todo), "generate", "picture"):
-                _save(Image.fromarray(picture), self.pictures[i])
+            with Threads(workers) as threads:
+                written = threads.in_order(self._write_picture, self._generated(G, todo), workers + SLICE)
+                for _ in progress(written, len(todo), "generate", "picture"):
+                    pass
         walk = [file for file in self.walk if file not in existing]
         if walk:
             self._write_walk(G, walk)
@@ -114,11 +118,19 @@ class GeneratedPictures:
         z, y = draw_latents(self.opt, indices, self.seed)
         return z, y if self.y is None else self.y.expand(len(z), -1)
 
-    def _generated(self, G: nn.Module, todo: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """(number, uint8 [S, S, 3]) of these pictures, each with the same neighbours as if all were made."""
-        for place, numbers in groupby(todo, lambda i: i // SLICE):
-            made = generate(G, *self._latents(range(place * SLICE, (place + 1) * SLICE)))
-            yield from ((i, to_picture(made[i % SLICE])) for i in numbers)
+    def _generated(self, G: nn.Module, todo: list[int]) -> Iterator[tuple[int, Tensor]]:
+        """(number, [3, S, S] in [-1, 1]) of these pictures, each with the same neighbours as if all were made."""
+        slices = ((list(numbers), self._slice(G, place)) for place, numbers in groupby(todo, lambda i: i // SLICE))
+        for numbers, fetch in delayed(slices, by=1):  # G makes the next slice while one is copied and written
+            made = fetch()
+            yield from ((i, made[i % SLICE]) for i in numbers)
+
+    def _slice(self, G: nn.Module, place: int) -> Callable[[], Tensor]:
+        return to_host(generate(G, *self._latents(range(place * SLICE, (place + 1) * SLICE))))
+
+    def _write_picture(self, made: tuple[int, Tensor]) -> None:
+        i, picture = made
+        write_png(Image.fromarray(to_picture(picture)), self.pictures[i])
 
     def _write_walk(self, G: nn.Module, files: list[Path]) -> None:
         """The sheet and the animation: rows of a closed walk, each from a latent to the next."""

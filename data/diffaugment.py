@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.chance import Draw, alone
+
 POLICIES = ("color", "translation", "cutout")
 NEARBY = 1 / 8  # the largest translation, a share of the side
 HOLE = 1 / 2  # cutout's side, a share of the picture's
 
 
-def diff_augment(x: Tensor, policy: Collection[str], colors: slice = slice(0, 3)) -> Tensor:
+def diff_augment(x: Tensor, policy: Collection[str], colors: slice = slice(0, 3), draw: Draw = alone) -> Tensor:
     """x changed by the members of `policy`, always in the order color, translation, cutout.
 
     Args:
@@ -23,61 +25,67 @@ def diff_augment(x: Tensor, policy: Collection[str], colors: slice = slice(0, 3)
         policy: any of POLICIES.
         colors: the channels of one RGB picture, that color changes. The others move all channels alike, so that a
             picture stays on its label map.
+        draw: Run.draw, for a part of a batch.
     """
     assert set(policy) <= set(POLICIES), policy
     if "color" in policy:
         rest = x[:, : colors.start], x[:, colors.stop :]
-        x = torch.cat((rest[0], contrast(saturation(brightness(x[:, colors]))), rest[1]), 1)
+        x = torch.cat((rest[0], _colors_changed(x[:, colors], draw), rest[1]), 1)
     if "translation" in policy:
-        x = translation(x)
+        x = translation(x, draw)
     if "cutout" in policy:
-        x = cutout(x)
+        x = cutout(x, draw)
     return x
 
 
-def brightness(x: Tensor) -> Tensor:
+def _colors_changed(x: Tensor, draw: Draw) -> Tensor:
+    return contrast(saturation(brightness(x, draw), draw), draw)
+
+
+def brightness(x: Tensor, draw: Draw = alone) -> Tensor:
     """x [B,C,H,W] + U(-0.5, 0.5)."""
-    return x + _uniform(x, -0.5, 0.5)
+    return x + _uniform(draw, x, -0.5, 0.5)
 
 
-def saturation(x: Tensor) -> Tensor:
+def saturation(x: Tensor, draw: Draw = alone) -> Tensor:
     """The distance of x [B,C,H,W] to its pixels' grey, the mean of the channels, times U(0, 2)."""
-    return torch.lerp(x.mean(1, keepdim=True), x, _uniform(x, 0.0, 2.0))
+    return torch.lerp(x.mean(1, keepdim=True), x, _uniform(draw, x, 0.0, 2.0))
 
 
-def contrast(x: Tensor) -> Tensor:
+def contrast(x: Tensor, draw: Draw = alone) -> Tensor:
     """The distance of x [B,C,H,W] to its samples' means times U(0.5, 1.5)."""
-    return torch.lerp(x.mean((1, 2, 3), keepdim=True), x, _uniform(x, 0.5, 1.5))
+    return torch.lerp(x.mean((1, 2, 3), keepdim=True), x, _uniform(draw, x, 0.5, 1.5))
 
 
-def translation(x: Tensor) -> Tensor:
+def translation(x: Tensor, draw: Draw = alone) -> Tensor:
     """x [B,C,H,W] moved by up to 1/8 of its height and of its width; what comes in is 0."""
     batch, channels, height, width = x.shape
     down, right = (round(side * NEARBY) for side in (height, width))
-    rows = torch.arange(height, device=x.device) + _integers(x, 2 * down + 1)
-    columns = torch.arange(width, device=x.device) + _integers(x, 2 * right + 1)
+    rows = torch.arange(height, device=x.device) + _integers(draw, x, 2 * down + 1)
+    columns = torch.arange(width, device=x.device) + _integers(draw, x, 2 * right + 1)
     padded = F.pad(x, (right, right, down, down))
     moved = padded.gather(2, rows[:, None, :, None].expand(-1, channels, -1, padded.shape[3]))
     return moved.gather(3, columns[:, None, None, :].expand(-1, channels, height, -1))
 
 
-def cutout(x: Tensor) -> Tensor:
+def cutout(x: Tensor, draw: Draw = alone) -> Tensor:
     """x [B,C,H,W] with 0 in a box of half its height and width; its middle is anywhere, so the border may cut it."""
     inside = []
     for side in x.shape[2:]:
         hole = round(side * HOLE)
-        start = _integers(x, side + 1 - hole % 2) - hole // 2
+        start = _integers(draw, x, side + 1 - hole % 2) - hole // 2
         place = torch.arange(side, device=x.device)
         inside.append((place >= start) & (place < start + hole))
     rows, columns = inside
     return x.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
 
 
-def _uniform(x: Tensor, low: float, high: float) -> Tensor:
+def _uniform(draw: Draw, x: Tensor, low: float, high: float) -> Tensor:
     """[B,1,1,1] of U(low, high) in x's type; the draw is the same in any type."""
-    return torch.rand(len(x), 1, 1, 1, device=x.device).mul(high - low).add(low).to(x.dtype)
+    drawn = draw(lambda x: torch.rand(len(x), 1, 1, 1, device=x.device), x)
+    return drawn.mul(high - low).add(low).to(x.dtype)
 
 
-def _integers(x: Tensor, count: int) -> Tensor:
+def _integers(draw: Draw, x: Tensor, count: int) -> Tensor:
     """[B,1] of 0 ... count - 1."""
-    return torch.randint(count, (len(x), 1), device=x.device)
+    return draw(lambda x: torch.randint(count, (len(x), 1), device=x.device), x)

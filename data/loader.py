@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,10 +29,15 @@ class _Drawn(Dataset):
 
 
 class Order:
-    """Batches of (position, index): every pass a fresh permutation; a partial batch is filled from the next pass."""
+    """Batches of (position, index): every pass a fresh permutation; a partial batch is filled from the next pass.
 
-    def __init__(self, count: int, batch: int, seed: tuple[int, ...], start: int):
-        self.count, self.batch, self.seed, self.start = count, batch, seed, start
+    share: the part of each batch's list that is taken (engine.run.Run.share); None: all of it.
+    """
+
+    def __init__(
+        self, count: int, batch: int, seed: tuple[int, ...], start: int, share: Callable[[list], list] | None = None
+    ):
+        self.count, self.batch, self.seed, self.start, self.share = count, batch, seed, start, share
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         position, epoch, order = self.start * self.batch, -1, None
@@ -44,7 +49,7 @@ class Order:
                     order = np.random.default_rng((*self.seed, 0, epoch)).permutation(self.count)
                 keys.append((position, int(order[position % self.count])))
                 position += 1
-            yield keys
+            yield keys if self.share is None else self.share(keys)
 
 
 def _quiet_worker(_: int) -> None:
@@ -55,19 +60,29 @@ def _quiet_worker(_: int) -> None:
 
 
 def batches(
-    source: Source, batch: int, *, seed: int, stream: int = 0, start: int = 0, workers: int = 0, pin: bool = False
+    source: Source,
+    batch: int,
+    *,
+    seed: int,
+    stream: int = 0,
+    start: int = 0,
+    workers: int = 0,
+    pin: bool = False,
+    share: Callable[[list], list] | None = None,
 ) -> Iterator[Any]:
     """Collated batches without end, from that of step `start` on.
 
     Args:
+        batch: pictures in a step, of all processes.
         seed: the run's seed; `stream` tells apart the loaders of one run.
         workers: loader processes; the batches do not depend on their number.
         pin: page-locked memory, for copies to a GPU.
+        share: what a list of the whole batch becomes in this process (engine.run.Run.share); None: all of it.
     """
     return iter(
         DataLoader(
             _Drawn(source, (seed, stream)),
-            batch_sampler=Order(len(source), batch, (seed, stream), start),
+            batch_sampler=Order(len(source), batch, (seed, stream), start, share),
             num_workers=workers,
             worker_init_fn=_quiet_worker if workers else None,
             pin_memory=pin,

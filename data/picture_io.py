@@ -1,6 +1,7 @@
 """What the families that paint pictures share in prediction: samples of an input, chance by name, pictures."""
 
 import hashlib
+import threading
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
@@ -8,10 +9,25 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from engine.errors import UserError
 
 MOST_SAMPLES = 999
+
+
+class Notes:
+    """Notes about the first file that they hold for, where files are read in threads."""
+
+    def __init__(self) -> None:
+        self.said: set[str] = set()
+        self.lock = threading.Lock()
+
+    def once(self, what: str, line: str) -> None:
+        with self.lock:
+            if what not in self.said:
+                self.said.add(what)
+                tqdm.write(line)
 
 
 def add_sample_arguments(parser: ArgumentParser) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from data.edges import SIGMA, edge_picture
 from data.edges import add_arguments as add_edge_arguments
@@ -18,6 +17,7 @@ from data.edges import settings as edge_settings
 from data.files import Sample, is_double, read_two
 from data.images import read_picture
 from data.picture_io import (
+    Notes,
     add_sample_arguments,
     own_generator,
     own_seed,
@@ -89,6 +89,7 @@ class Pix2PixPictures:
 
     legend = ()
     arguments = (add_arguments, add_sample_arguments)
+    by_arguments = ("edges",)
 
     def __init__(self, opt: Any, args: Namespace):
         self.args, self.size, self.model = args, opt.data.size, opt.model
@@ -98,7 +99,7 @@ class Pix2PixPictures:
         self.prepare = partial(edge_picture, **edge_settings(args)) if args.edges else None
         one = "it has neither a latent (model.z) nor dropout in prediction (sample.dropout)"
         self.extra_suffixes = sample_suffixes(args, None if self.model.z or self.dropout else one)
-        self.said = False
+        self.notes = Notes()
 
     @staticmethod
     def _check(args: Namespace) -> None:
@@ -122,10 +123,10 @@ class Pix2PixPictures:
         if self.args.layout != "auto":
             return self.args.layout == "pair"
         double = is_double(path, self.size)
-        if double and not self.said:
-            self.said = True
+        if double:
             taken, other = ("one picture", "pair") if self.args.edges else ("A|B side by side", "single")
-            tqdm.write(f"note: {path}: has the shape of two pictures, taken as {taken}; --layout {other} changes that")
+            shape = f"has the shape of two pictures, taken as {taken}"
+            self.notes.once("pair", f"note: {path}: {shape}; --layout {other} changes that")
         return double and not self.args.edges
 
     def forward(self, network: torch.nn.Module, x: Tensor, names: Sequence[str]) -> Tensor:

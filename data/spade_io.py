@@ -16,7 +16,7 @@ from data.files import by_stem, is_double, read_label_and_color, split_columns
 from data.fit import cover_crop, resize
 from data.images import picture_size, read_picture
 from data.palette import IGNORED, LabelError, Palette, colorize, decode_label, palette_of
-from data.picture_io import add_sample_arguments, own_generator, sample_files, sample_suffixes, to_picture
+from data.picture_io import Notes, add_sample_arguments, own_generator, sample_files, sample_suffixes, to_picture
 from data.spade import masked_color, one_hot_label
 from engine.errors import UserError
 
@@ -112,6 +112,7 @@ class SpadeLabels:
     prepare = None
     dropout = False
     arguments = (add_arguments, add_sample_arguments)
+    by_arguments = ("hair colour",)
 
     def __init__(self, opt: Any, args: Namespace):
         self.opt, self.args = opt, args
@@ -125,7 +126,7 @@ class SpadeLabels:
         if args.style_from is not None:
             self.style_picture = cover_crop(_read_style_picture(args.style_from), opt.data.size)  # as in training
         self.style: Tensor | None = None
-        self.said: set[str] = set()
+        self.notes = Notes()
 
     def _one_picture(self) -> str | None:
         """Why there is only one picture of a label, None: chance makes several."""
@@ -158,7 +159,7 @@ class SpadeLabels:
         if self.opt.data.color and not (stack[..., 0] == self.palette.names.index(self.opt.data.hair)).any():
             tqdm.write(f"note: {path}: no {self.opt.data.hair} in the label: its colour has no effect")
         elif self.opt.data.color and not colored:
-            self._say("random", f"note: {path}: no colour beside the label: a random one, as --hair-color random")
+            self.notes.once("random", f"note: {path}: no colour beside the label: a random one, as --hair-color random")
         return stack
 
     def _read(self, path: Path) -> tuple[np.ndarray, bool]:
@@ -231,7 +232,7 @@ class SpadeLabels:
         (height, width), (rows, columns) = picture.shape[:2], ids.shape
         if not 0.95 < width * rows / (height * columns) < 1.05:  # such as picture|label side by side
             shapes = f"{width}x{height} pixels, of another shape than its label ({columns}x{rows}), which is stretched"
-            self._say("shape", f"note: {self.hair_pictures[name]}: {shapes} over it")
+            self.notes.once("shape", f"note: {self.hair_pictures[name]}: {shapes} over it")
         color = hair_color(picture, resize(ids, (height, width)) == self.palette.names.index(hair))
         if color is None:
             raise UserError(
@@ -246,14 +247,8 @@ class SpadeLabels:
         double = is_double(path, self.opt.data.size)
         if double:
             shape = "has the shape of two pictures, taken as label|colour side by side"
-            self._say("pair", f"note: {path}: {shape}; --layout single changes that")
+            self.notes.once("pair", f"note: {path}: {shape}; --layout single changes that")
         return double
-
-    def _say(self, what: str, line: str) -> None:
-        """A note about the first file that it holds for."""
-        if what not in self.said:
-            self.said.add(what)
-            tqdm.write(line)
 
     def forward(self, network: torch.nn.Module, x: Tensor, names: Sequence[str]) -> Tensor:
         """uint8 [B, 4, H, W] -> [B, samples * 3, H, W] in [-1, 1]."""

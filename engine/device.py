@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import platform
 import sys
+from collections.abc import Callable
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -53,6 +54,23 @@ def weights_format(device: torch.device, compiled: bool = False) -> torch.memory
     """
     last = device.type == "cpu" or (device.type == "cuda" and not compiled)
     return torch.channels_last if last else torch.contiguous_format
+
+
+def to_host(x: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Begin to copy x to the CPU. The call of what is returned waits for the copy; only on CUDA is there a wait."""
+    if x.device.type != "cuda":
+        host = x.cpu()
+        return lambda: host
+    host = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
+    host.copy_(x, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(x.device))
+
+    def wait() -> torch.Tensor:
+        copied.synchronize()
+        return host
+
+    return wait
 
 
 def keep_freed_memory() -> None:

@@ -22,7 +22,10 @@ class Logs:
 
         self.folder = folder
         self.path = folder / "log.jsonl"
-        _cut_back(self.path, step)
+        try:
+            _cut_back(self.path, step)
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
         threading.excepthook = _quiet_disk_errors
         with self._tensorboard():
             self.writer = SummaryWriter(folder / "tensorboard", purge_step=step + 1)

@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from engine.chance import Draw, alone
 
-def interpolate(real: Tensor, fake: Tensor) -> Tensor:
+
+def interpolate(real: Tensor, fake: Tensor, draw: Draw = alone) -> Tensor:
     """x^ = eps x + (1 - eps) x~ with one eps ~ U(0, 1) per sample, ready for a gradient (Gulrajani et al. 2017,
-    arXiv:1704.00028, Algorithm 1). real, fake [B, ...] -> [B, ...].
+    arXiv:1704.00028, Algorithm 1). real, fake [B, ...] -> [B, ...]. draw: Run.draw, for a part of a batch.
     """
-    eps = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
+    eps = draw(lambda x: torch.rand(len(x), *[1] * (x.dim() - 1), device=x.device), real)
     return torch.lerp(fake.detach().float(), real.detach().float(), eps).requires_grad_()
 
 

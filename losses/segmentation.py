@@ -1,6 +1,8 @@
 """Segmentation losses. log_p: float32 log-probabilities [B,C,H,W]; y: class ids [B,H,W] long, 255 is ignored.
 
 All return a scalar and are 0 when no pixel counts. None waits for the device.
+
+over: losses/whole_batch.py. lovasz_softmax has none, since it sorts all pixels: each process's part stands for itself.
 """
 
 import torch
@@ -8,9 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data.palette import IGNORED, one_hot
+from losses.whole_batch import Mean, itself
 
 
-def cross_entropy(log_p: Tensor, y: Tensor, weight: Tensor | None = None, mean: str = "valid") -> Tensor:
+def cross_entropy(
+    log_p: Tensor, y: Tensor, weight: Tensor | None = None, mean: str = "valid", over: Mean = itself
+) -> Tensor:
     """-log p of the label (Hung et al. 2018, arXiv:1802.07934, Eq. 3).
 
     weight: one factor per class [C]. mean: "valid" over the labelled pixels (weighted, if there are weights),
@@ -21,11 +26,13 @@ def cross_entropy(log_p: Tensor, y: Tensor, weight: Tensor | None = None, mean: 
     if mean == "all":
         return total / log_p.numel()
     valid = y != IGNORED
-    counted = valid.sum() if weight is None else (weight[y.where(valid, 0)] * valid).sum()
+    counted = over(valid.sum().to(total) if weight is None else (weight[y.where(valid, 0)] * valid).sum())
     return total / torch.where(counted > 0, counted, 1)
 
 
-def self_taught_loss(log_p: Tensor, confidence: Tensor, threshold: float, mean: str = "valid") -> Tensor:
+def self_taught_loss(
+    log_p: Tensor, confidence: Tensor, threshold: float, mean: str = "valid", over: Mean = itself
+) -> Tensor:
     """Cross-entropy against the prediction's own labels where D trusts them (Hung et al. 2018, Eq. 5).
 
     confidence: D's logits [B,1,H,W], not differentiated; chosen pixels: sigmoid(confidence) > threshold.
@@ -34,17 +41,18 @@ def self_taught_loss(log_p: Tensor, confidence: Tensor, threshold: float, mean: 
     with torch.no_grad():
         chosen = confidence.float().sigmoid().squeeze(1) > threshold
         y = log_p.argmax(1).where(chosen, IGNORED)
-    return cross_entropy(log_p, y, mean=mean)
+    return cross_entropy(log_p, y, mean=mean, over=over)
 
 
-def focal_loss(log_p: Tensor, y: Tensor, gamma: float = 2.0) -> Tensor:
+def focal_loss(log_p: Tensor, y: Tensor, gamma: float = 2.0, over: Mean = itself) -> Tensor:
     """-(1 - p_t)^gamma log p_t, mean over the labelled pixels (Lin et al. 2017, arXiv:1708.02002, Eq. 4)."""
     nll = F.nll_loss(log_p, y, ignore_index=IGNORED, reduction="none")
     rest = -torch.expm1(-nll)  # 1 - p_t without cancellation
-    return (rest.clamp_min(0).pow(gamma) * nll).sum() / (y != IGNORED).sum().clamp_min(1)
+    counted = over((y != IGNORED).sum().to(nll))
+    return (rest.clamp_min(0).pow(gamma) * nll).sum() / torch.where(counted > 0, counted, 1)
 
 
-def dice_loss(log_p: Tensor, y: Tensor) -> Tensor:
+def dice_loss(log_p: Tensor, y: Tensor, over: Mean = itself) -> Tensor:
     """1 - 2 sum(p t) / (sum p + sum t) per class over the batch, mean over the classes present in y.
 
     Milletari et al. 2016, arXiv:1606.04797, sec. 3, without the squares in the denominator.
@@ -52,8 +60,8 @@ def dice_loss(log_p: Tensor, y: Tensor) -> Tensor:
     p, t = log_p.exp(), one_hot(y, log_p.shape[1])
     valid = (y != IGNORED).unsqueeze(1)
     over_pixels = (0, 2, 3)
-    size_t = t.sum(over_pixels)
-    overlap = 2 * (p * t).sum(over_pixels) / ((p * valid).sum(over_pixels) + size_t).clamp_min(1e-12)
+    size_t = over(t.sum(over_pixels))
+    overlap = 2 * over((p * t).sum(over_pixels)) / (over((p * valid).sum(over_pixels)) + size_t).clamp_min(1e-12)
     present = size_t > 0
     return ((1 - overlap) * present).sum() / present.sum().clamp_min(1)
 

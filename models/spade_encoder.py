@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.chance import Draw, alone
 from models.layers import conv, he_init, norm_layer
 
 
@@ -50,12 +51,14 @@ class StyleEncoder(nn.Module):
         return self.mean(h), self.log_variance(h)
 
 
-def draw_style(encoder: StyleEncoder | None, x: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+def draw_style(
+    encoder: StyleEncoder | None, x: Tensor, draw: Draw = alone
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """(style, mean, log variance), [B, style] each: a style drawn from the posterior of pictures x; Nones without one.
 
-    The reparametrisation of Kingma & Welling 2014, arXiv:1312.6114, sec. 2.4.
+    The reparametrisation of Kingma & Welling 2014, arXiv:1312.6114, sec. 2.4. draw: Run.draw, for a part of a batch.
     """
     if encoder is None:
         return None, None, None
     mean, log_variance = encoder(x)
-    return mean + torch.randn_like(mean) * (0.5 * log_variance).exp(), mean, log_variance
+    return mean + draw(torch.randn_like, mean) * (0.5 * log_variance).exp(), mean, log_variance

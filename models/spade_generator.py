@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.chance import Draw, alone
 from models.layers import conv
 from models.mapping import MappingNetwork
 from models.spade_layers import (
@@ -81,10 +82,7 @@ class SpadeGenerator(nn.Module):
         noise: N(0,1) maps [B,1,h,w] as `noise_shapes` says; None draws them. style: [B,style] if there is one.
         """
         size = first_size(label)
-        if noise is None:
-            shapes = self.noise_shapes(*label.shape[2:])
-            noise = [torch.randn(len(label), 1, *shape, device=label.device) for shape in shapes]
-        maps = iter(noise)
+        maps = iter(draw_noise(self, label) if noise is None else noise)
         label_code = self.label_mapping(label)
         color_code = self.color_mapping(color) if self.color_mapping is not None else None
         h = self.head(style, size) if self.style else self.head(resize(label, size))
@@ -96,14 +94,20 @@ class SpadeGenerator(nn.Module):
         return torch.tanh(self.to_picture(F.leaky_relu(h, 0.2, inplace=True)))
 
 
+def draw_noise(G: nn.Module, label: Tensor, draw: Draw = alone, times: int = 1) -> list[Tensor]:
+    """The noise of G for `times` pictures of each label: maps [times * B, 1, h, w]. draw: Run.draw."""
+    shapes = G.noise_shapes(*label.shape[2:])
+    return [draw(lambda x, s=s: torch.randn(times * len(x), 1, *s, device=x.device), label) for s in shapes]
+
+
 def paint_twice(
-    G: nn.Module, label: Tensor, color: Tensor | None, style: Tensor | None
+    G: nn.Module, label: Tensor, color: Tensor | None, style: Tensor | None, draw: Draw = alone
 ) -> tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Two pictures [B, 3, H, W] of each label, and the noises [B, 1, h, w] of each.
 
-    In one forward, so that both see the same weights after spectral norm and the same batch statistics.
+    In one forward, so that both see the same weights after spectral norm and the same batch statistics. draw: Run.draw.
     """
-    noise = [torch.randn(2 * len(label), 1, *shape, device=label.device) for shape in G.noise_shapes(*label.shape[2:])]
+    noise = draw_noise(G, label, draw, times=2)
     label, color, style = (None if part is None else torch.cat((part, part)) for part in (label, color, style))
     first, second = G(label, color, noise=noise, style=style).chunk(2)
     return first, second, *zip(*(part.chunk(2) for part in noise), strict=True)

@@ -1,4 +1,4 @@
-"""run.average: the gradients of two real processes."""
+"""run.average and run.mean: the gradients of two real processes."""
 
 from pathlib import Path
 
@@ -17,7 +17,10 @@ def worker(rank: int, folder: str) -> None:
     for p in network[0].parameters():
         p.grad = torch.full_like(p, float(rank + 1))
     Run(RunOptions(dir=folder, device="cpu")).average(network)
-    torch.save([p.grad for p in network.parameters()], Path(folder) / f"{rank}.pt")
+    part = torch.tensor([1.0, 2.0]).mul(rank + 1).requires_grad_()
+    whole = Run.mean(part)
+    (whole.sum() * (rank + 1)).backward()
+    torch.save([whole, part.grad, *(p.grad for p in network.parameters())], Path(folder) / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -25,7 +28,9 @@ def worker(rank: int, folder: str) -> None:
 def test_gradients_are_averaged_over_processes(tmp_path):
     torch.multiprocessing.spawn(worker, (str(tmp_path),), nprocs=2)
     for rank in range(2):
-        grads = torch.load(tmp_path / f"{rank}.pt")
+        whole, slope, *grads = torch.load(tmp_path / f"{rank}.pt")
+        assert whole.tolist() == [1.5, 3.0]
+        assert slope.tolist() == [1.5, 1.5], "the mean of what both losses ask of it"
         assert all((grad == 1.5).all() for grad in grads[:2])
         assert grads[2:] == [None, None], "what has no gradient keeps none"
 

@@ -56,7 +56,7 @@ def test_the_latents_of_training(tiny_dcgan, watch, kind, values):
 def pictures_of_first_step(tiny_dcgan, monkeypatch, name: str, augment: str) -> torch.Tensor:
     shown = []
     with monkeypatch.context() as patch:
-        patch.setattr(train_dcgan, "seen", lambda x, noise, loss: shown.append(x.detach()) or x)
+        patch.setattr(train_dcgan, "seen", lambda x, noise, loss, draw: shown.append(x.detach()) or x)
         train(tiny_dcgan(name, f"data.augment={augment}", "run.steps=1", "data.batch=8"))
     return shown[0]
 

@@ -80,7 +80,7 @@ def test_two_steps_are_the_textbooks(tiny_pix2pix, tmp_path, monkeypatch, words)
     monkeypatch.setattr(train_pix2pix, "adam", lambda parameters, lr, betas: torch.optim.SGD(parameters, lr))
     monkeypatch.setattr(train_pix2pix, "to_input", lambda u, _: seen.append(u.double() / 127.5 - 1) or seen[-1])
 
-    def drawn(real, fake):
+    def drawn(real, fake, _):
         between.append((0.3 * real + 0.7 * fake).detach().requires_grad_())
         return between[-1]
 

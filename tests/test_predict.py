@@ -17,7 +17,8 @@ from data.fit import blend_weights
 from data.palette import ANIME
 from engine import checkpoint
 from engine.errors import UserError
-from engine.folder import Job, Network, find_jobs
+from engine.folder import Job, find_jobs
+from engine.network import Network
 from models import build
 from options.load import load, to_dict
 from options.seg import DEFAULT_FILE, SegOptions
@@ -263,9 +264,10 @@ def test_tiles_of_a_local_network_join_without_a_seam():
 
     picture = np.random.default_rng(0).integers(0, 256, (75, 50, 3), np.uint8)
     job = Job(Path("a.jpg"), Path("a.png"), "a")
-    ((_, _, maps),) = Network(forward, (32, 32), "tile", 3, torch.device("cpu")).maps([(job, picture)])
+    network = Network(forward, (32, 32), "tile", 3, torch.device("cpu"))
+    (item,) = network.maps([network.item(job, picture)])
     assert set(seen) == {(32, 32)}
-    np.testing.assert_allclose(maps.numpy(), picture.transpose(2, 0, 1)[:2], atol=1e-3)
+    np.testing.assert_allclose(network.restored(item).numpy(), picture.transpose(2, 0, 1)[:2], atol=1e-3)
     assert (blend_weights((32, 32), 8) > 0).all()
 
 

@@ -104,6 +104,27 @@ def test_a_picture_is_the_same_at_any_batch_count_and_order_to_the_bit(weights, 
     assert before == {path: path.read_bytes() for path in (tmp_path / "all").iterdir()}
 
 
+def test_workers_change_nothing_and_leave_nothing_half_written(weights, tmp_path, monkeypatch):
+    found = []
+    for workers in (0, 1, 4):
+        output = tmp_path / f"out{workers}"
+        run(monkeypatch, "--weights", weights, "--output", output, "--count", 2 * SLICE + 3, "--workers", workers)
+        found.append({path.name: path.read_bytes() for path in output.iterdir()})
+    assert len(found[0]) == 2 * SLICE + 3 and found[0] == found[1] == found[2]
+    save = Image.Image.save
+
+    def full_disk(picture, file, *words, **more):
+        save(picture, file, *words, **more)
+        if Path(file).name.startswith("0007"):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full_disk)
+    with pytest.raises(UserError, match="0007.png: cannot be written .No space left on device"):
+        run(monkeypatch, "--weights", weights, "--output", tmp_path / "full", "--count", 200, "--workers", 4)
+    assert "0007.png" not in written(tmp_path / "full") and len(written(tmp_path / "full")) < 100
+    assert all(name.endswith(".png") for name in written(tmp_path / "full"))
+
+
 def test_existing_pictures_are_skipped_and_counted(weights, tmp_path, monkeypatch, capsys):
     common = ["--weights", weights, "--output", tmp_path, "--interpolate", 1]
     Image.new("RGB", (64, 64)).save(tmp_path / "0001.png")

@@ -16,7 +16,8 @@ from data.fit import fit_picture, pad_to, unfit
 from data.pix2pix_io import to_input, to_picture
 from engine import checkpoint
 from engine.errors import UserError
-from engine.folder import Job, Network
+from engine.folder import Job
+from engine.network import Network
 from models import build
 from options.load import load, to_dict
 from options.pix2pix import Pix2PixOptions
@@ -202,7 +203,8 @@ def test_the_windows_of_a_picture_have_its_name():
         return x.float()
 
     job = Job(Path("a.jpg"), Path("out/deep/a.png"), "deep/a")
-    list(Network(forward, (32, 32), "tile", 2, torch.device("cpu")).maps([(job, drawing(32, 70))]))
+    network = Network(forward, (32, 32), "tile", 2, torch.device("cpu"))
+    list(network.maps([network.item(job, drawing(32, 70))]))
     assert [name for names in seen for name in names] == ["deep/a"] * 3
 
 
@@ -254,6 +256,10 @@ def test_the_gallery_shows_the_edges_that_the_network_saw(plain, photos, tmp_pat
     run(monkeypatch, *common)
     page = (tmp_path / "out" / "index.html").read_text()
     assert re.findall("<small>(.*?)</small>", page)[:3] == ["picture", "edges", "output"]
+    run(monkeypatch, *common, "--low", 5)
+    page = (tmp_path / "out" / "index.html").read_text()
+    found = re.findall("<small>(.*?)</small>(<img|<a)?", page)[:3]
+    assert found == [("picture", "<img"), ("edges", ""), ("output", "<a")], "those of an earlier run are not known"
     (photos / "wide.png").write_bytes(b"")  # its output is there, its source cannot be read any more
     run(monkeypatch, *common)
     card = (tmp_path / "out" / "index.html").read_text().split("<figure>")[-1]

@@ -188,6 +188,21 @@ def test_the_gallery_shows_label_colour_and_samples(weights, tmp_path, monkeypat
     assert Image.open(tmp_path / "out" / "grid.png").size == (4 * 162 - 2, 160)
 
 
+def test_no_colour_of_these_arguments_stands_beside_a_picture_of_an_earlier_run(weights, tmp_path, monkeypatch):
+    write_pair(tmp_path / "in" / "a.png", (0, 0, 255))
+    common = ["--weights", weights, "--input", tmp_path / "in", "--output", tmp_path / "out", "--gallery", "--grid"]
+    run(monkeypatch, *common, "--hair-color", "#ff0000")
+    write_pair(tmp_path / "in" / "b.png", (0, 0, 255))
+    run(monkeypatch, *common, "--hair-color", "#00ff00")
+    page = (tmp_path / "out" / "index.html").read_text()
+    earlier, now = (re.findall("<small>(.*?)</small>(<img|<a)?", card) for card in page.split("<figure>")[1:])
+    assert earlier == [("label", "<img"), ("hair colour", ""), ("output", "<a")]
+    assert now == [("label", "<img"), ("hair colour", "<img"), ("output", "<a")]
+    sheet = read(tmp_path / "out" / "grid.png")
+    colors = sheet[:, 162:322], sheet[:, 3 * 162 + 162 : 3 * 162 + 322]
+    assert (colors[0] == 255).all() and (colors[1][60:100, 60:100] != 255).any()
+
+
 def test_a_colour_is_taken_from_the_picture_of_the_same_name(weights, maps, tmp_path, monkeypatch, capsys):
     shown = np.full((90, 90, 3), 255, np.uint8)
     shown[ids_of(90, 90) == 2] = (0x40, 0x60, 0xC0)

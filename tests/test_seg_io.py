@@ -4,6 +4,7 @@ from argparse import Namespace
 
 import numpy as np
 import pytest
+import torch
 
 from data.palette import ANIME
 from data.seg_io import SegPictures, filter_reason, median_labels
@@ -63,3 +64,9 @@ def test_a_median_that_cannot_be_is_refused(size):
     args = Namespace(overlay=False, filter=False, median=size)
     with pytest.raises(UserError, match=f"--median {size}: expected an odd number"):
         SegPictures(load(SegOptions, [], DEFAULT_FILE), args)
+
+
+def test_the_likeliest_class_is_the_first_of_equals():
+    maps = torch.rand(5, 40, 30, generator=torch.Generator().manual_seed(0)).mul(4).round()  # many ties
+    ids = SegPictures._ids(maps)
+    assert ids.dtype == np.uint8 and np.array_equal(ids, maps.numpy().argmax(0))

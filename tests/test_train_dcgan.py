@@ -140,7 +140,7 @@ def test_three_steps_are_the_papers(tiny_dcgan, tmp_path, monkeypatch, words):
     latents, judged, shown, attached = [], [], [], []
     share = torch.linspace(0, 2, 64, dtype=torch.double)  # of each column: what DiffAugment is replaced by
 
-    def augment(x, policy):
+    def augment(x, policy, draw):
         shown.append(x.detach().double())
         attached.append(not x.is_leaf)
         return share * x if policy else x
