@@ -21,10 +21,10 @@ demo: $(VENV)/.installed
 	@echo "Open demo/index.html (predictions) and runs/demo/samples/index.html (training)."
 
 test: $(VENV)/.installed
-	$(PY) -m pytest -n auto
+	$(PY) -m pytest -n auto --dist loadfile
 
 test-more: $(VENV)/.installed
-	ATELIER_MORE=120 $(PY) -m pytest -n auto tests -k test_many_combinations
+	ATELIER_MORE=120 $(PY) -m pytest -n auto --dist loadfile tests -k test_many_combinations
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
