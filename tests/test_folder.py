@@ -155,7 +155,9 @@ def test_a_full_disk_ends_it_in_one_line(source, tmp_path, monkeypatch, workers)
 
 
 @pytest.mark.parametrize("workers", [0, 4])
-def test_ctrl_c_leaves_whole_files_only(source, tmp_path, workers):
+def test_ctrl_c_leaves_whole_files_only(source, tmp_path, workers, request):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     calls = []
 
     def forward(x, names):
