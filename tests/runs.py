@@ -1,6 +1,7 @@
 """What tests of trainings look at in a run folder."""
 
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -15,6 +16,12 @@ def final(folder: Path) -> dict:
 
 def log(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "log.jsonl").open()]
+
+
+def finite_run(folder: Path, steps: int) -> bool:
+    """Whether a run ended at this step and logged finite numbers only."""
+    values = [value for line in log(folder) for value in line.values()]
+    return final(folder)["step"] == steps and bool(values) and all(map(math.isfinite, values))
 
 
 def equal(a, b) -> bool:

@@ -1,6 +1,5 @@
 """train_dcgan.py with its options, by pairwise cover, and with mistaken ones."""
 
-import math
 import os
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 from conftest import TINY_DCGAN
 from pairwise import all_pairs, cover, pairs_of, sample
 from PIL import Image
-from runs import final, log
+from runs import final, finite_run, log
 
 from engine.errors import door
 from train_dcgan import main, train
@@ -39,11 +38,6 @@ CASES = cover(list(FACTORS.values()))
 def test_the_cases_cover_every_pair_of_values():
     assert len(CASES) <= 24
     assert set().union(*map(pairs_of, CASES)) == all_pairs(list(FACTORS.values()))
-
-
-def finite_run(folder: Path, steps: int) -> bool:
-    values = [value for line in log(folder) for value in line.values()]
-    return final(folder)["step"] == steps and bool(values) and all(map(math.isfinite, values))
 
 
 def train_case(tiny_dcgan, folder: Path, case: tuple) -> None:

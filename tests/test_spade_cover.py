@@ -1,6 +1,5 @@
 """train_spade.py with its options, by pairwise cover, with a rough set, and with mistaken options."""
 
-import math
 import os
 import sys
 from functools import partial
@@ -11,7 +10,7 @@ import pytest
 from conftest import TINY_SPADE
 from pairwise import all_pairs, cover, pairs_of, sample
 from PIL import Image
-from runs import equal, final, log, same_training
+from runs import equal, final, finite_run, log, same_training
 
 import train_spade
 from engine.errors import door
@@ -42,11 +41,6 @@ CASES = cover(list(FACTORS.values()))
 def test_the_cases_cover_every_pair_of_values():
     assert len(CASES) <= 24
     assert set().union(*map(pairs_of, CASES)) == all_pairs(list(FACTORS.values()))
-
-
-def finite_run(folder: Path, steps: int) -> bool:
-    values = [value for line in log(folder) for value in line.values()]
-    return final(folder)["step"] == steps and bool(values) and all(map(math.isfinite, values))
 
 
 def train_case(tiny_spade, folder: Path, monkeypatch, case: tuple) -> None:
