@@ -6,6 +6,8 @@ from typing import Any
 
 from options.fields import choice, flag, integer, list_of, number, option, optional, path, size, text
 
+LEAST_COMPARED = 50  # pictures of a set: of fewer, KID is mostly noise and FID mostly bias
+
 
 @dataclass(frozen=True)
 class RunOptions:
