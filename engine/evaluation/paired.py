@@ -10,7 +10,8 @@ def paired_metrics(fake: Tensor, real: Tensor) -> dict[str, Tensor]:
     """Of pictures, uint8 [B, 3, H, W], sides of 11 or more: [B] each.
 
     l1: mean absolute difference of values in [-1, 1], as val_l1 in training; psnr: dB; ssim: Wang et al. 2004
-    (doi:10.1109/TIP.2003.819861) in each channel of values in [0, 1], Gaussian window of 11x11, sigma 1.5.
+    (doi:10.1109/TIP.2003.819861) in each channel of values in [0, 1], Gaussian window of 11x11, sigma 1.5, around every
+    pixel, borders reflected.
     """
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
