@@ -111,10 +111,24 @@ def test_precision_and_recall_against_loops(monkeypatch):
     assert precision_recall(real, twice)[0] == 1 > precision_recall(real, twice)[1]
 
 
+def test_main_axes_against_numpy():
+    real, fake = features(80, 6) * torch.tensor([9.0, 1, 1, 5, 1, 1]) + 3, features(50, 6, seed=1)
+    own, other = generative.as_compared(real, fake, 6)
+    expected = (real - real.mean(0)).numpy() @ np.linalg.inv(np.cov(real.numpy().T)) @ (fake - real.mean(0)).numpy().T
+    np.testing.assert_allclose((own @ other.T).numpy(), expected, rtol=1e-8, atol=1e-9)  # Mahalanobis' products
+    first, _ = generative.as_compared(real, fake, 2)
+    torch.testing.assert_close(first.T.cov(), torch.eye(2, dtype=torch.double))
+    assert abs(np.corrcoef(first[:, 1], real[:, 0])[0, 1]) > 0.9, "the widest axis is among them"
+    doubled, theirs = generative.as_compared(real.repeat(1, 3), fake.repeat(1, 3), 99)
+    assert doubled.shape == (80, 10) and doubled.isfinite().all() and theirs.isfinite().all()
+    assert generative.as_compared(real, fake, None) == (real, fake)
+
+
 def test_nothing_disturbs_torchs_random_state():
     extractor = Extractor(nn.Sequential(nn.Flatten()), "pixels", CPU)
     pictures, state = torch.zeros(60, 3, 4, 4, dtype=torch.uint8), torch.get_rng_state()
-    compare(features(120), features(60, seed=1))
+    compare(features(120), features(60, seed=1), None)
+    compare(features(120), features(60, seed=1), 4)
     kid_of(features(70, 48), pictures, extractor)
     extractor_of("random", CPU)
     assert torch.equal(state, torch.get_rng_state())

@@ -23,7 +23,7 @@ def test_random_features_are_the_same_everywhere_and_tell_pictures_apart():
     first = features_of(pictures.split(3), extractor_of("random", CPU))
     torch.manual_seed(2)
     assert torch.equal(first, features_of(pictures.split(3), extractor_of("random", CPU)))
-    assert first.shape == (4, 512) and first.dtype == torch.double and 0.1 < first.std() < 10
+    assert first.shape == (4, 1472) and first.dtype == torch.double and 0.1 < first.std() < 10
     torch.testing.assert_close(first[0], first[1])
     assert (first[0] - first[2]).norm() > 0.01 * first[0].norm()
 

@@ -53,20 +53,20 @@ def test_everything_is_trained_and_measured_once(ask, tmp_path, capsys, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(study, "train", never)
-        patch.setattr(study, "measure", never)
+        patch.setattr(study, "Judge", never)
         assert ask("--only", "none", "96 pixels") == results
     assert ask()["kid"].keys() == {"none", "96 pixels", "DiffAugment"}
 
 
 def test_the_sets_do_not_meet(ask, many_faces, monkeypatch):
-    monkeypatch.setattr(study, "features_of", lambda batches, _: torch.cat([x[:, :, 0, 0] for x in batches]))
-    sets = study.real_sets(many_faces, None)
+    monkeypatch.setattr(study, "main_axes", lambda features, most: lambda x: x)
+    sets = study.Judge(many_faces).sets
     assert [len(x) for x in sets.values()] == [20, 30, 30]
     seen, unseen = ({tuple(row) for row in sets[name].tolist()} for name in (study.SEEN, study.UNSEEN))
     assert len(seen) == 20 and len(unseen) == 30 and not seen & unseen
     monkeypatch.setattr(study, "GENERATED", 40)
     with pytest.raises(UserError, match="52 faces; the study needs 60"):
-        study.real_sets(many_faces, None)
+        study.Judge(many_faces)
 
 
 def test_larger_pictures_are_measured_at_64():

@@ -21,15 +21,21 @@ from options.load import from_dict
 INCEPTION_URL = (  # that of torch-fidelity; the weights of the FID authors
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 )
+AXES = 64  # main axes along which random features are compared
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """A network uint8 [B, 3, H, W] -> features [B, F], what a protocol says of it, its device and its batch."""
+    """A network uint8 [B, 3, H, W] -> features [B, F], what a protocol says of it, and its device.
+
+    axes: features are compared along at most so many main axes of the real ones; None: as they are.
+    batch: pictures that the network is given at once.
+    """
 
     network: nn.Module
     about: str
     device: torch.device
+    axes: int | None = None
     batch: int = 32
 
 
@@ -52,21 +58,23 @@ def extractor_of(name: str, device: torch.device, option: str = "--features ") -
         UserError: it cannot be had.
     """
     if name == "random":
-        network, about = RandomVGG(), "random: VGG16 with random weights (seed 0), its last stage pooled"
+        network, about, axes = RandomVGG(), "random: VGG16 with random weights (seed 0), its five stages pooled", AXES
     elif name == "inception":
         network, about = Inception(option), "inception: Inception v3 of the FID authors, pictures resized to 299x299"
+        axes = None
     else:
         network, about = _trained(name, option)
+        axes = None
     network = network.to(device, memory_format=weights_format(device)).eval().requires_grad_(False)
-    return Extractor(network, about, device)
+    return Extractor(network, about, device, axes)
 
 
 class RandomVGG(nn.Module):
-    """VGG16's convolutions with weights by lot: the last stage, pooled over the picture, 512 features.
+    """VGG16's convolutions with weights by lot: its five stages, pooled over the picture, 1,472 features.
 
-    Deep features of random networks tell sets of pictures apart where no trained network suits them (Naeem et al. 2020,
-    arXiv:2002.09797, sec. 4.4). Weights as He et al. 2015 (arXiv:1502.01852, Eq. 10), drawn by numpy, which
-    gives the same numbers on every machine.
+    Features of random networks tell sets of pictures apart where no trained network suits them (Naeem et al. 2020,
+    arXiv:2002.09797). Weights as He et al. 2015 (arXiv:1502.01852, Eq. 10), drawn by numpy, which gives the same ones on
+    every machine. Nearly all variance of the features is contrast and brightness: hence Extractor.axes.
     """
 
     def __init__(self) -> None:
@@ -82,8 +90,8 @@ class RandomVGG(nn.Module):
             layer.bias.data.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W], sides of 16 or more -> [B, 512]."""
-        return self.vgg.features(x.float() / 127.5 - 1)[-1].mean((2, 3))
+        """uint8 [B, 3, H, W], sides of 16 or more -> [B, 1472]."""
+        return torch.cat([stage.mean((2, 3)) for stage in self.vgg.features(x.float() / 127.5 - 1)], 1)
 
 
 class Inception(nn.Module):

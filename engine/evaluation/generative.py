@@ -4,6 +4,7 @@ Features are float64 [N, F] (engine/evaluation/features.py). Nothing here touche
 training may call it between two steps. Needs torchmetrics (requirements-extra.txt).
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from options.common import LEAST_COMPARED
 
 MOST_IN_SUBSET, SUBSETS = 1000, 50
 FID_SOUND = 5000  # pictures from which on FID's bias is small beside usual differences
+PICTURES_PER_AXIS = 8  # of fewer the variance along an axis is too uncertain to divide by
 NEIGHBOURS = 3  # Kynkäänniemi et al. 2019, arXiv:1904.06991, sec. 3
 CHUNK = 1000  # rows of a matrix of distances
 
@@ -46,6 +48,38 @@ def subset_size(real: int, fake: int) -> int:
     return min(MOST_IN_SUBSET, real // 2, fake)
 
 
+@dataclass(frozen=True)
+class MainAxes:
+    """Features [N, F] -> [N, A] along the main axes of other ones, whose variance is 1 there."""
+
+    mean: Tensor
+    scale: Tensor  # [F, A]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return (x - self.mean) @ self.scale
+
+
+def count_axes(count: int, most: int) -> int:
+    """How many axes a set of so many pictures says enough about."""
+    return min(most, count // PICTURES_PER_AXIS)
+
+
+def main_axes(real: Tensor, most: int) -> MainAxes:
+    """The main axes of real features [N, F], at most `most`: so that none drowns the others."""
+    values, vectors = torch.linalg.eigh(real.T.cov())  # ascending
+    count = count_axes(len(real), most)
+    spread = values[-count:].clamp(min=1e-9 * float(values[-1]) + 1e-30).sqrt()
+    return MainAxes(real.mean(0), vectors[:, -count:] / spread)
+
+
+def as_compared(real: Tensor, fake: Tensor, axes: int | None) -> tuple[Tensor, Tensor]:
+    """Both along the real one's main axes, at most so many; None: as they are."""
+    if axes is None:
+        return real, fake
+    along = main_axes(real, axes)
+    return along(real), along(fake)
+
+
 def kid(real: Tensor, fake: Tensor, size: int, seed: int = 0) -> Spread:
     """Kernel inception distance (Bińkowski et al. 2018, arXiv:1801.01401, sec. 4): unbiased, so also below 0.
 
@@ -74,8 +108,8 @@ def kid_of(real: Tensor, fake: Tensor, extractor: Extractor) -> float:
 
     On subsets of up to MOST_IN_SUBSET pictures; the same pictures give the same number.
     """
-    size = min(MOST_IN_SUBSET, len(real), len(fake))
-    return kid(real, features_of(fake.split(extractor.batch), extractor), size).mean
+    real, fake = as_compared(real, features_of(fake.split(extractor.batch), extractor), extractor.axes)
+    return kid(real, fake, min(MOST_IN_SUBSET, len(real), len(fake))).mean
 
 
 def fid(real: Tensor, fake: Tensor) -> float:
@@ -101,12 +135,13 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> tuple[f
     return _share_within(fake, real, k), _share_within(real, fake, k)
 
 
-def compare(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, float]:
-    """All of the above of features [N, F] of real and [M, F] of generated pictures.
+def compare(real: Tensor, fake: Tensor, axes: int | None, seed: int = 0) -> dict[str, float]:
+    """All of the above of features [N, F] of real and [M, F] of generated pictures, along so many `axes` (as_compared).
 
     kid and kid_real_real (the noise floor) with their standard deviations, fid, and precision and recall of equal
     counts, drawn by lot from the larger set.
     """
+    real, fake = as_compared(real, fake, axes)
     size, count, chance = subset_size(len(real), len(fake)), min(len(real), len(fake)), torch.Generator()
     ours, floor = kid(real, fake, size, seed), kid_between_halves(real, size, seed)
     chance.manual_seed(seed)
@@ -115,12 +150,14 @@ def compare(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, float]:
     return {**kids, "fid": fid(real, fake), "precision": precision, "recall": recall}
 
 
-def protocol_of(real: int, fake: int) -> dict[str, str]:
-    """What `compare` does with so many pictures, in words."""
+def protocol_of(real: int, fake: int, axes: int | None) -> dict[str, str]:
+    """What `compare` does with so many pictures and axes, in words."""
     size = subset_size(real, fake)
     small = min(real, fake) < FID_SOUND
     biased = f"; biased upwards below some {FID_SOUND:,}: compare it at equal counts only" if small else ""
+    along = f"along the first {count_axes(real, axes)} main axes of the real ones, variance 1 each" if axes else ""
     return {
+        **({"features are compared": along} if axes else {}),
         "kid": f"mean and standard deviation over {SUBSETS} pairs of subsets of {size}; real_real: both of real "
         "pictures, disjoint",
         "fid": f"{real:,} real and {fake:,} generated pictures{biased}",

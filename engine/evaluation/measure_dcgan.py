@@ -46,7 +46,8 @@ def measure_dcgan(G: nn.Module, opt: Any, args: Namespace, device: torch.device)
         "features": extractor.about,
         "batch norm": f"{opt.sample.norm_stats} statistics",
     }
-    return protocol | protocol_of(len(faces), count), compare(reals, fakes, args.seed)
+    axes = extractor.axes
+    return protocol | protocol_of(len(faces), count, axes), compare(reals, fakes, axes, args.seed)
 
 
 def training_kid(opt: Any, faces: Faces, device: torch.device) -> Callable[[nn.Module], float] | None:

@@ -96,5 +96,6 @@ def _measure(
     }
     if not as_sets:
         return protocol | {"kid, fid": f"left out: {len(samples)} pictures, fewer than {LEAST_COMPARED}"}, numbers
-    protocol |= {"features": extractor.about} | protocol_of(len(samples), len(samples))
-    return protocol, numbers | compare(torch.cat(features["real"]), torch.cat(features["fake"]), args.seed)
+    real, fake, axes = torch.cat(features["real"]), torch.cat(features["fake"]), extractor.axes
+    protocol |= {"features": extractor.about} | protocol_of(len(samples), len(samples), axes)
+    return protocol, numbers | compare(real, fake, axes, args.seed)
