@@ -73,8 +73,8 @@ class RandomVGG(nn.Module):
     """VGG16's convolutions with weights by lot: its five stages, pooled over the picture, 1,472 features.
 
     Features of random networks tell sets of pictures apart where no trained network suits them (Naeem et al. 2020,
-    arXiv:2002.09797). Weights as He et al. 2015 (arXiv:1502.01852, Eq. 10), drawn by numpy, which gives the same ones on
-    every machine. Nearly all variance of the features is contrast and brightness: hence Extractor.axes.
+    arXiv:2002.09797). Weights as He et al. 2015 (arXiv:1502.01852, Eq. 10), drawn by numpy: the same on every machine.
+    Nearly all variance of the features is contrast and brightness: hence Extractor.axes.
     """
 
     def __init__(self) -> None:
