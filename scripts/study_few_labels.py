@@ -5,9 +5,9 @@
 
 drawn: 8 and 32 labelled and 500 unlabelled characters at 64x64, four methods, three seeds, of the characters and of the
 training alike; the least probability of a pseudo-label is 0.8, the better of 0.8 and 0.95 for UniMatch after 600 steps
-of the first seed. camvid: an eighth, a quarter and all of the labels at 240x180, all training pictures as unlabelled ones,
-plain supervision against UniMatch, one seed. Equal steps, networks and weak augmentation for all methods of a part;
-mIoU of the averaged weights after the last step on the validation pictures (100 drawn, CamVid's val).
+of the first seed. camvid: an eighth, a quarter and all of the labels at 240x180, all training pictures as unlabelled
+ones, plain supervision against UniMatch, one seed. Equal steps, networks and weak augmentation for all methods of a
+part; mIoU of the averaged weights after the last step on the validation pictures (100 drawn, CamVid's val).
 
 The same command resumes, and several at once share the trainings: what another one trains is left to it. Writes
 OUTPUT/results.json and prints Markdown.
