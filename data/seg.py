@@ -87,7 +87,7 @@ def seg_data(opt: Any) -> tuple[LabeledPictures, LabeledPictures, UnlabeledPictu
         raise UserError(
             "run.keep_best: there are no validation pictures; give data.val or data.val_share, or set it none"
         )
-    if not paths and opt.loss.semi_adv + opt.loss.semi_st > 0:
+    if not paths and opt.teaches_unlabeled:
         print("note: no data.unlabeled: training on the labelled pictures alone")
     if data.size == "native":
         _same_size(train, paths, data.batch)

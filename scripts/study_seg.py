@@ -29,13 +29,14 @@ from data.files import find_pairs
 from data.loader import in_order
 from data.palette import ANIME
 from data.seg import LabeledPictures, seg_data
+from data.seg_io import sample_rows
 from engine import checkpoint
 from engine.errors import UserError, door
 from engine.logs import contact_sheet
 from models import build
 from options.load import load
 from options.seg import DEFAULT_FILE, SegOptions
-from train_seg import sample_rows, train, validate
+from train_seg import train, validate
 
 DEMO = str(DEFAULT_FILE.with_name("seg_demo.yaml"))
 FEW = """run.steps=1500 run.save_every=250 run.sample_every=0 run.eval_every=500 run.keep=1 run.keep_best=none

@@ -37,7 +37,11 @@ EXACT = {  # what is lost in rounding is to be small beside Adam's 1e-8: no huge
     "loss.penalty_every=2 loss.label_flip=0.3 loss.instance_noise=0.5 loss.diffaugment=color,translation,cutout "
     "data.labels=folders",
 }
-
+SEMI = {  # every term from a start on, with many pseudo-labels
+    method: "model.norm=instance model.dropout=0 loss.semi_start=1 semi.threshold=0.22 data.augment=mirror,scale "
+    f"semi.method={method} semi.teacher={teacher}"
+    for method, teacher in (("fixmatch", "student"), ("unimatch", "ema"))
+}
 ENDLESS = "run.steps=1000000 run.save_every=1000000 data.workers=1 run.log_every=1 run.eval_every=0".split()  # noqa: SIM905
 
 
@@ -74,6 +78,9 @@ def made(words_of, tmp_path_factory):
         one = {family: alone(f"one {family}", family, *words.split()) for family, words in EXACT.items()}
         half_way(folder / "one pix2pix", folder / "1 to 2")
         cases = {family: case(family, family, *words.split()) for family, words in EXACT.items()}
+        for method, words in SEMI.items():
+            one[method] = alone(f"one {method}", "seg", *words.split())
+            cases[method] = case(method, "seg", *words.split())
         cases["1 to 2"] = case("1 to 2", "pix2pix", *EXACT["pix2pix"].split())
         cases["batch norm"] = case("batch norm", "pix2pix", "model.dropout=0.5")
         cases["odd"] = case("odd", "pix2pix", "data.batch=3")
@@ -101,7 +108,7 @@ def assert_same(a: dict, b: dict, within: float) -> None:
             torch.testing.assert_close(value, b[network][key], rtol=0, atol=within, msg=lambda m, k=key: f"{k}: {m}")
 
 
-@pytest.mark.parametrize("family", EXACT)
+@pytest.mark.parametrize("family", [*EXACT, *SEMI])
 def test_two_processes_with_half_the_batch_train_as_one(made, family):
     two, one, folder = made
     first, second = two[family]
@@ -109,6 +116,11 @@ def test_two_processes_with_half_the_batch_train_as_one(made, family):
     assert_same(first, one[family], 1e-8)
     for a, b in zip(log(folder / family), log(folder / f"one {family}"), strict=True):
         assert {**a, "images_per_s": 0} == pytest.approx({**b, "images_per_s": 0}, rel=1e-6)
+
+
+@pytest.mark.parametrize("method", SEMI)
+def test_consistency_had_pseudo_labels_to_agree_on(made, method):
+    assert [line.get("semi_strong", 0) > 0 for line in log(made[2] / method)] == [False, True, True, True, True]
 
 
 def test_resume_with_another_number_of_processes(made):
