@@ -103,7 +103,8 @@ class Judge:
             UNSEEN: seen + chance.permutation(len(faces) - seen)[:GENERATED],
             ANY: chance.permutation(len(faces))[:GENERATED],
         }
-        found = {name: self._features(faces.x[torch.from_numpy(own)].split(32)) for name, own in rows.items()}
+        batches = {name: torch.from_numpy(own).split(64) for name, own in rows.items()}
+        found = {name: self._features((faces.x[i] for i in own), len(own), name) for name, own in batches.items()}
         self.along = main_axes(found[ANY], AXES)
         self.sets = {name: self.along(x) for name, x in found.items()}
 
@@ -116,11 +117,11 @@ class Judge:
         G, opt, _ = load_network(str(path), CPU)
         with predicting(G, opt.sample.norm_stats):
             made = (at_64(x) for x in generated(G, opt, GENERATED))
-            fake = self.along(self._features(progress(made, -(-GENERATED // 64), path.parent.parent.name, "batch")))
+            fake = self.along(self._features(made, -(-GENERATED // 64), f"faces of {path.parent.parent.name}"))
         return {name: kid(self.sets[name], fake, subset_size(len(self.sets[name]), len(fake))) for name in wanted}
 
-    def _features(self, batches: Iterable[Tensor]) -> Tensor:
-        return features_of(batches, self.extractor)
+    def _features(self, batches: Iterable[Tensor], count: int, what: str) -> Tensor:
+        return features_of(progress(batches, count, what, "batch"), self.extractor)
 
 
 def at_64(x: Tensor) -> Tensor:

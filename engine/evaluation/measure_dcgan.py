@@ -65,7 +65,8 @@ def training_kid(opt: Any, faces: Faces, device: torch.device) -> Callable[[nn.M
     require_enough(len(faces), f"{option}{sample.kid_features}: {opt.data.root}")
     extractor = extractor_of(sample.kid_features, device, option)
     chosen = torch.from_numpy(np.random.default_rng(0).permutation(len(faces))[: sample.kid_count]).to(faces.x.device)
-    real = features_of((faces.x[rows] for rows in chosen.split(extractor.batch)), extractor)
+    batches = (faces.x[rows] for rows in chosen.split(extractor.batch))
+    real = features_of(_said(batches, len(chosen), extractor.batch, "training"), extractor)
 
     def kid(G: nn.Module) -> float:
         return kid_of(real, torch.cat(list(generated(G, opt, sample.kid_count))), extractor)
