@@ -163,9 +163,12 @@ def step_of(path: Path) -> str:
 def print_tables(results: dict) -> None:
     kids, floor = results["kid"], results["floor"]
     for title, names, sets in (("few faces", FEW_FACES, (SEEN, UNSEEN)), ("lesson", LESSONS, (ANY,))):
+        measured = [name for name in names if name in kids]
+        if not measured:
+            continue
         print(f"\n| {title} | step | {' | '.join(f'KID, {name}' for name in sets)} |\n|---|---|{'---|' * len(sets)}")
         print(f"| real faces among themselves | | {' | '.join(shown(floor[name]) for name in sets)} |")
-        for name in filter(kids.get, names):
+        for name in measured:
             for step, own in sorted(kids[name].items(), key=lambda item: int(item[0])):
                 print(f"| {name} | {int(step):,} | {' | '.join(shown(own[key]) for key in sets)} |")
 
