@@ -34,7 +34,6 @@ from options.common import with_steps
 from options.load import command_line
 from options.pix2pix import DEFAULT_FILE, Pix2PixLossOptions, Pix2PixOptions
 
-
 View = Callable[[Tensor], Tensor]  # pictures [B or 2B, C', H, W] in [-1, 1] -> what D sees of them
 Terms = dict[str, Tensor]  # scalars
 
