@@ -19,8 +19,9 @@ from data.palette import ANIME, colorize
 from engine.errors import UserError
 from engine.run import Run
 from losses.penalty import r1
+from losses.spade import discriminator_terms
 from models import build
-from train_spade import discriminator_terms, train
+from train_spade import train
 
 # ---- exact resume
 
@@ -129,11 +130,11 @@ def test_the_penalty_is_taken_in_fp32(tiny_spade):
     opt = tiny_spade("run", "run.precision=bf16", "loss.penalty_on=real,fake")
     run, D = Run(opt.run), build.spade_discriminator(opt).eval()
     m, x, c, fake = (torch.rand(2, channels, 64, 64) for channels in (4, 3, 3, 3))
-    terms = discriminator_terms(run, D, (m, x, c), fake, opt.loss, True)
+    terms = discriminator_terms(run, D, (m, x, c, None), fake, opt.loss, True)
     both = [picture.clone().requires_grad_() for picture in (x, fake)]
     expected = [r1([D(torch.cat((m, picture, c), 1))[0][-1]], picture) for picture in both]
     torch.testing.assert_close(terms["gp"], sum(expected), rtol=1e-4, atol=0)
-    assert "gp" not in discriminator_terms(run, D, (m, x, c), fake, opt.loss, False)
+    assert "gp" not in discriminator_terms(run, D, (m, x, c, None), fake, opt.loss, False)
 
 
 class Distance(nn.Module):
