@@ -33,6 +33,14 @@ RESUMED = {
         "model.style=4",
         "data.rough=ROUGH",
     ],
+    "OASIS, augmented": [
+        "model.discriminator=oasis",
+        "loss.penalty=none",
+        "loss.feature_matching=0",
+        "loss.diffaugment=color,translation,cutout",
+        "optim.d_steps=1",
+    ],
+    "lazy penalty, augmented": ["loss.penalty_every=3", "loss.diffaugment=translation", "optim.d_steps=1"],
     "rough pass, two D steps, diversity": [
         "data.rough=ROUGH",
         "rough.mode=pass",
