@@ -55,6 +55,14 @@ def test_terms_of_two_fakes_are_msgans():
     torch.testing.assert_close(terms["mode_seeking"], 1 / (ratio + 1e-5))
 
 
+def test_two_fakes_of_an_input_are_augmented_as_its_target_is():
+    x, y = torch.rand(2, 1, 16, 16) + 0.5, torch.rand(2, 3, 16, 16) + 0.5
+    view = partial(seen, x, augment_alike(("color", "translation", "cutout"), slice(1, 4)))
+    on_y = view(y)
+    assert torch.equal(view(torch.cat((y, y))), torch.cat((on_y, on_y)))
+    assert not torch.equal(on_y[:, :1], x) and not torch.equal(on_y[:, 1:], y)
+
+
 def test_without_adversarial_terms_d_does_not_learn(tiny_pix2pix, tmp_path):
     opt = tiny_pix2pix("run", "loss.adv=0", "run.steps=2")
     train(opt)
