@@ -1,5 +1,6 @@
 """OASIS: its losses against loops over pixels, its discriminator, LabelMix, and the terms of both steps."""
 
+import copy
 import math
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -7,8 +8,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from runs import final
 from torch import nn
 
+import train_spade
 from data.diffaugment import augment_alike
 from engine.chance import alone
 from losses.oasis import class_loss, class_weights, fake_class_loss, labelmix_loss, labelmix_mask
@@ -266,3 +269,27 @@ def test_what_is_augmented_is_mixed_where_its_labels_are():
     assert torch.equal(seen[0][:, 3:], seen[1][:, 3:]), "the colours of both are moved alike"
     assert not torch.equal(seen[0][:, 3:], real[2])
     assert terms["labelmix"] == 0, "this D sees pixels alone"
+
+
+def test_the_weighted_sums_of_a_training_step(tiny_spade, tmp_path, monkeypatch):
+    words = "loss.labelmix=4 loss.d_weight=0.3 loss.adv=5 optim.d_lr=0.01 optim.g_lr=0.01 optim.d_steps=1 run.steps=1"
+    opt = tiny_spade("run", *OASIS, *words.split(), "optim.poly_start=1")
+    G, D = build.spade_generator(opt), build.spade_discriminator(opt)
+    before = {name: copy.deepcopy(network.state_dict()) for name, network in (("G", G), ("D", D))}
+    monkeypatch.setattr(build, "spade_generator", lambda _: G)
+    monkeypatch.setattr(build, "spade_discriminator", lambda _: D)
+    monkeypatch.setattr(train_spade, "adam", lambda parameters, lr, betas: torch.optim.SGD(parameters, lr))
+
+    def total(network):
+        return sum(p.sum() for p in network.parameters())
+
+    terms = {"D_real": 1.0, "D_fake": 2.0, "labelmix": 3.0}
+    monkeypatch.setattr(
+        train_spade, "oasis_discriminator_terms", lambda *_: {name: total(D) * k for name, k in terms.items()}
+    )
+    monkeypatch.setattr(train_spade, "oasis_generator_terms", lambda *_: {"adv": total(G)})
+    train_spade.train(opt)
+    after = final(tmp_path / "run")
+    for name, network, slope in (("G", G, 5.0), ("D", D, 0.3 * (1 + 2 + 4 * 3))):
+        for key, _ in network.named_parameters():
+            torch.testing.assert_close(after[name][key], before[name][key] - 0.01 * slope)
