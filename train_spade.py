@@ -4,12 +4,12 @@ with the mapping networks and the hair-colour map of SPADE-pix2pix-for-Anime.
     python train_spade.py [options/FILE.yaml] [key=value ...]
 
 The same command resumes a stopped run. G paints a label map m, with colours c in the hair; x is the true picture; D
-judges label, picture and colours together, patch by patch.
+judges label, picture and colours together, patch by patch, or finds each pixel's class y (OASIS, arXiv:2012.04781).
 """
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from data.loader import batches, in_order
 from data.spade import SpadePictures, network_inputs, spade_data
@@ -20,62 +20,21 @@ from engine.progress import progress
 from engine.run import Run
 from engine.schedule import adam, poly, set_lr
 from losses.diversity import diversity
-from losses.feature_matching import feature_matching
-from losses.gan import fake_loss, generator_loss, real_loss
 from losses.kl import kl_divergence
-from losses.penalty import r1, squared_sum
 from losses.perceptual import Perceptual
+from losses.spade import (
+    discriminator_terms,
+    generator_terms,
+    oasis_discriminator_terms,
+    oasis_generator_terms,
+)
 from models import build
 from models.layers import predicting
 from models.spade_encoder import draw_style
 from models.spade_generator import draw_noise, paint_twice
 from options.common import with_steps
 from options.load import command_line
-from options.spade import DEFAULT_FILE, SpadeLossOptions, SpadeOptions
-
-Batch = tuple[Tensor, Tensor, Tensor | None]  # m [B, L, H, W], x [B, 3, H, W] in [-1, 1], c [B, 3, H, W] in [0, 1]
-Terms = dict[str, Tensor]  # scalars
-
-
-def judge(run: Run, D: nn.Module, m: Tensor, x: Tensor, c: Tensor | None) -> list[list[Tensor]]:
-    """D's maps of label, picture and colours; on the CPU it is faster without channels last, unlike G."""
-    return D(run.place(torch.cat((m, x) if c is None else (m, x, c), 1), last_on_cpu=False))
-
-
-def discriminator_terms(run: Run, D: nn.Module, real: Batch, fake: Tensor, loss: SpadeLossOptions, due: bool) -> Terms:
-    """D's terms, summed over its scales; with the penalty due also that of its gradient at the pictures, in fp32."""
-    m, x, c = real
-    at_real, at_fake = (due and name in loss.penalty_on for name in ("real", "fake"))
-    x, fake = x.detach().requires_grad_(at_real), fake.detach().float().requires_grad_(at_fake)
-    with run.autocast(enabled=not at_real):
-        real_logits = [maps[-1] for maps in judge(run, D, m, x, c)]
-    with run.autocast(enabled=not at_fake):
-        fake_logits = [maps[-1] for maps in judge(run, D, m, fake, c)]
-    terms = {
-        "D_real": sum(real_loss(loss.gan, logits) for logits in real_logits),
-        "D_fake": sum(fake_loss(loss.gan, logits) for logits in fake_logits),
-    }
-    if due:
-        places = [(real_logits, x)] * at_real + [(fake_logits, fake)] * at_fake
-        penalty_of = r1 if loss.penalty == "r1" else squared_sum
-        terms["gp"] = sum(penalty_of(logits, picture) for logits, picture in places)
-    return terms
-
-
-def generator_terms(
-    run: Run, D: nn.Module, real: Batch, fake: Tensor, loss: SpadeLossOptions, perceptual: nn.Module | None
-) -> Terms:
-    """G's terms by the names of their weights: adversarial, feature matching, perceptual."""
-    m, x, c = real
-    with torch.no_grad():  # before the fake, as the original: each forward moves the power iterations
-        real_maps = judge(run, D, m, x, c) if loss.feature_matching else []
-    fake_maps = judge(run, D, m, fake, c)
-    terms = {"adv": sum(generator_loss(loss.gan, maps[-1]) for maps in fake_maps)}
-    if loss.feature_matching:
-        terms["feature_matching"] = feature_matching([p[:-1] for p in real_maps], [p[:-1] for p in fake_maps])
-    if perceptual is not None:
-        terms["perceptual"] = perceptual(fake, x)
-    return terms
+from options.spade import DEFAULT_FILE, SpadeOptions
 
 
 def validate(G: nn.Module, pictures: SpadePictures, opt: SpadeOptions) -> dict[str, float]:
@@ -113,6 +72,7 @@ def train(opt: SpadeOptions) -> None:
     loading |= dict(workers=data.workers, pin=run.device.type == "cuda")
     sources = [(main, 1.0)] if rough is None else [(main, 1.0), (rough, opt.rough.weight)]
     sets = [(batches(source, stream=i, **loading), weight) for i, (source, weight) in enumerate(sources)]
+    oasis = opt.model.discriminator == "oasis"
     passes = [sets] if opt.rough.mode == "sum" else [[one] for one in sets]  # steps on the weighted sum of each
     shown = main.first(2) + val.first(2)
     if run.step == 0:
@@ -126,18 +86,24 @@ def train(opt: SpadeOptions) -> None:
         set_lr(D_opt, optim.d_lr * lr_factor)
         logged = {}  # terms as they come first: the main set's
         for parts in passes:
-            # ---- D steps: hinge (Lim & Ye 2017, arXiv:1705.02894) or its like, with the gradient penalty
+            # ---- D steps: hinge (Lim & Ye 2017, arXiv:1705.02894) or its like, with the gradient penalty; or OASIS's
             for k in range(optim.d_steps):
                 due = loss.penalty != "none" and (run.step * optim.d_steps + k) % loss.penalty_every == 0
                 D_opt.zero_grad()
                 for source, weight in parts:
-                    m, x, c = network_inputs(next(source), data, run.place)
+                    real = network_inputs(next(source), data, run.place)
+                    m, x, c, _ = real
                     with torch.no_grad(), run.autocast():
                         fake = G(m, c, style=draw_style(G.encoder, x, run.draw)[0], noise=draw_noise(G, m, run.draw))
-                    terms = discriminator_terms(run, D, (m, x, c), fake, loss, due)
-                    gp = loss.gp * loss.penalty_every * terms.get("gp", 0)
+                    if oasis:
+                        terms = oasis_discriminator_terms(run, D, real, fake, loss)
+                    else:
+                        terms = discriminator_terms(run, D, real, fake, loss, due)
+                    regular = loss.gp * loss.penalty_every * terms.get("gp", 0)
+                    regular = regular + loss.labelmix * terms.get("labelmix", 0)
                     with run.autocast_backward(due):
-                        (weight * loss.d_weight * (terms["D_real"] + terms["D_fake"] + gp)).backward(inputs=D_params)
+                        loss_D = loss.d_weight * (terms["D_real"] + terms["D_fake"] + regular)
+                        (weight * loss_D).backward(inputs=D_params)
                     logged = terms | logged
                 run.average(D)
                 D_opt.step()
@@ -145,7 +111,8 @@ def train(opt: SpadeOptions) -> None:
             # ---- G step
             G_opt.zero_grad()
             for source, weight in parts:
-                m, x, c = network_inputs(next(source), data, run.place)
+                real = network_inputs(next(source), data, run.place)
+                m, x, c, _ = real
                 with run.autocast():
                     style, *posterior = draw_style(G.encoder, x, run.draw)
                     terms = {} if style is None else {"kl": kl_divergence(*posterior)}
@@ -155,7 +122,9 @@ def train(opt: SpadeOptions) -> None:
                         terms["diversity"] = diversity(fake, *others, inside, mean=run.mean)
                     else:
                         fake = G(m, c, draw_noise(G, m, run.draw), style)
-                    terms |= generator_terms(run, D, (m, x, c), fake, loss, perceptual)
+                    terms |= (oasis_generator_terms if oasis else generator_terms)(run, D, real, fake, loss)
+                    if perceptual is not None:
+                        terms["perceptual"] = perceptual(fake, x)
                 loss_G = loss.adv * terms["adv"] + loss.feature_matching * terms.get("feature_matching", 0)
                 loss_G = loss_G + loss.perceptual * terms.get("perceptual", 0)
                 loss_G = loss_G + loss.diversity * terms.get("diversity", 0) + loss.kl * terms.get("kl", 0)

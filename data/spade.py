@@ -93,17 +93,18 @@ def masked_color(color: Tensor, label: Tensor, hair_channel: int) -> Tensor:
 
 def network_inputs(
     batch: tuple[Tensor, Tensor, Tensor], data: Any, place: Callable[..., Tensor]
-) -> tuple[Tensor, Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     """A loader's batch (pictures, ids, colours) on the device, as the networks take it.
 
-    place: Run.place. Returns labels [B, L, H, W], pictures [B, 3, H, W] in [-1, 1] and masked colours [B, 3, H, W] in
-    [0, 1], None without data.color.
+    place: Run.place. Returns labels [B, L, H, W], pictures [B, 3, H, W] in [-1, 1], masked colours [B, 3, H, W] in
+    [0, 1], None without data.color, and class ids [B, H, W] long, 255 being ignored.
     """
     picture, ids, color = batch
     x = place(picture, last_on_cpu=False).float() / 127.5 - 1
-    m = one_hot_label(ids.to(x.device, non_blocking=True), len(data.class_names), data.background_id)
+    y = ids.to(x.device, non_blocking=True).long()
+    m = one_hot_label(y, len(data.class_names), data.background_id)
     c = masked_color(color.to(x.device, non_blocking=True), m, data.hair_channel) if data.color else None
-    return place(m), x, c if c is None else place(c)
+    return place(m), x, c if c is None else place(c), y
 
 
 def spade_data(opt: Any) -> tuple[SpadePictures, SpadePictures, SpadePictures | None, Palette]:

@@ -150,6 +150,11 @@ def test_the_drawn_pairs_are_pictures_and_their_edges(tmp_path, monkeypatch, cap
         (["model.discriminator=pixel", "model.num_discriminators=2"], ["num_discriminators=2", "pixel"]),
         (["model.in_channels=2"], ["model.in_channels=2", "1|3"]),
         (["model.in_channels=true"], ["model.in_channels=true", "1|3"]),
+        (["loss.gan=wgan-gp", "model.d_norm=none", "loss.r1=1"], ["loss.r1=1", "wgan-gp", "loss.gp"]),
+        (["loss.penalty_every=4"], ["loss.penalty_every=4", "loss.r1"]),
+        (["loss.adv=0", "loss.r1=0.5"], ["loss.r1=0.5", "D is not trained"]),
+        (["loss.adv=0", "loss.diffaugment=color,cutout"], ["loss.diffaugment=color,cutout", "D is not trained"]),
+        (["loss.diffaugment=colour"], ["loss.diffaugment=colour", "color|translation|cutout"]),
         (["run.keep_best=l1,min"], ["run.keep_best=l1,min", "val_l1"]),
     ],
 )
