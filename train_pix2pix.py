@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data.diffaugment import augment_alike
-from data.loader import batches, in_order
-from data.pix2pix import Pairs, pix2pix_data
+from data.loader import InOrder, batches
+from data.pix2pix import pix2pix_data
 from data.pix2pix_io import pictures_of, sample_rows, to_input
 from engine.ema import EMA
 from engine.errors import door
@@ -83,12 +83,12 @@ def generator_terms(
     return terms
 
 
-def validate(G: nn.Module, pairs: Pairs, opt: Pix2PixOptions) -> dict[str, float]:
-    """Mean L1 distance to the targets, in [-1, 1]; every picture alone."""
+def validate(G: nn.Module, pairs: InOrder, opt: Pix2PixOptions) -> dict[str, float]:
+    """Mean L1 distance to the targets, in [-1, 1]; pairs: one at a time."""
     total = 0.0
-    for sample, (x, y) in zip(pairs.samples, in_order(pairs, 1, opt.data.workers), strict=True):
-        fake = pictures_of(G, opt, x[0], sample.name).cpu()
-        total += float(F.l1_loss(fake, to_input(y, opt.model.out_channels)[0]))
+    for sample, (x, y) in zip(pairs.source.samples, pairs, strict=True):
+        fake = pictures_of(G, opt, x[0], sample.name)
+        total += float(F.l1_loss(fake, to_input(y.to(fake.device), opt.model.out_channels)[0]))
     return {"val_l1": total / len(pairs)}
 
 
@@ -107,17 +107,17 @@ def train(opt: Pix2PixOptions) -> None:
 
     # ---- data
     with run.in_turn():
-        pairs, val = pix2pix_data(opt)
+        pairs, val = pix2pix_data(opt, run.device)
     opt = with_steps(opt, len(pairs), opt.optim.d_steps)
     data, model, loss, optim = opt.data, opt.model, opt.loss, opt.optim
     run.start(opt, data=[sample.name for sample in pairs.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
-    loading = dict(seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda", share=run.share)
+    loading = dict(seed=opt.run.seed, workers=data.workers, device=run.device, share=run.share)
     xy = batches(pairs, data.batch, start=run.step * optim.d_steps, **loading)
     resnet = model.generator == "resnet"  # in bf16 on the CPU faster with channels last, the U-Net without
     decay = cosine if optim.decay == "cosine" else partial(poly, power=1)
     draws = 2 if loss.mode_seeking else 1  # latents, and so fakes, of each input
     colors = slice(model.in_channels, model.in_channels + model.out_channels)  # the picture, in what D sees
-    shown = pairs.first(2) + val.first(2)
+    held, shown = InOrder(val, 1, data.workers, run.device), pairs.first(2) + val.first(2)
     if run.step == 0:
         run.grid([[p.permute(1, 2, 0).numpy() for p in item[1:]] for item in shown], "real")
 
@@ -177,7 +177,7 @@ def train(opt: Pix2PixOptions) -> None:
                 run.grid(sample_rows(G_mean, shown, opt))
         if run.due(opt.run.eval_every) and len(val):
             with predicting(G_ema.module, opt.sample.norm_stats, opt.predict_dropout) as G_mean, run.autocast():
-                run.validated(**validate(G_mean, val, opt))
+                run.validated(**validate(G_mean, held, opt))
         if run.due(opt.run.save_every):
             run.save()
     run.finish()

@@ -7,12 +7,14 @@ The same command resumes a stopped run. G paints a label map m, with colours c i
 judges label, picture and colours together, patch by patch, or finds each pixel's class y (OASIS, arXiv:2012.04781).
 """
 
+from itertools import islice
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from data.loader import batches, in_order
-from data.spade import SpadePictures, network_inputs, spade_data
+from data.loader import InOrder, batches
+from data.spade import network_inputs, spade_data
 from data.spade_io import paint, sample_rows
 from engine.ema import EMA
 from engine.errors import door
@@ -37,15 +39,13 @@ from options.load import command_line
 from options.spade import DEFAULT_FILE, SpadeOptions
 
 
-def validate(G: nn.Module, pictures: SpadePictures, opt: SpadeOptions) -> dict[str, float]:
-    """Mean L1 distance to the true pictures, in [-1, 1]; with batch statistics every picture alone."""
-    size, total = 1 if opt.sample.norm_stats == "batch" else opt.data.batch, 0.0
-    parts = [[s.name for s in pictures.samples[i : i + size]] for i in range(0, len(pictures), size)]
-    loaded = progress(in_order(pictures, size, opt.data.workers), len(parts), "validation", "batch")
-    for names, (x, ids, color) in zip(parts, loaded, strict=True):
-        fake = paint(G, ids, color, opt, names).cpu()
-        total += float(F.l1_loss(fake, x.float() / 127.5 - 1)) * len(names)
-    return {"val_l1": total / len(pictures)}
+def validate(G: nn.Module, pictures: InOrder, opt: SpadeOptions) -> dict[str, float]:
+    """Mean L1 distance to the true pictures, in [-1, 1]; with batch statistics pictures come alone."""
+    total, names = 0.0, iter([sample.name for sample in pictures.source.samples])
+    for x, ids, color in progress(pictures, len(pictures), "validation", "batch"):
+        fake = paint(G, ids, color, opt, list(islice(names, len(x))))
+        total += float(F.l1_loss(fake, x.to(fake.device).float() / 127.5 - 1)) * len(x)
+    return {"val_l1": total / len(pictures.source)}
 
 
 def train(opt: SpadeOptions) -> None:
@@ -64,16 +64,17 @@ def train(opt: SpadeOptions) -> None:
     # ---- data
     data, loss, optim = opt.data, opt.loss, opt.optim
     with run.in_turn():
-        main, val, rough, palette = spade_data(opt)
+        main, val, rough, palette = spade_data(opt, run.device)
         perceptual = Perceptual(loss.vgg, loss.perceptual_mode).to(run.device) if loss.perceptual else None
     opt = with_steps(opt, len(main), optim.d_steps + 1)
     run.start(opt, data=[s.name for s in main.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
     loading = dict(batch=data.batch, seed=opt.run.seed, start=run.step * (optim.d_steps + 1), share=run.share)
-    loading |= dict(workers=data.workers, pin=run.device.type == "cuda")
+    loading |= dict(workers=data.workers, device=run.device)
     sources = [(main, 1.0)] if rough is None else [(main, 1.0), (rough, opt.rough.weight)]
     sets = [(batches(source, stream=i, **loading), weight) for i, (source, weight) in enumerate(sources)]
     oasis = opt.model.discriminator == "oasis"
     passes = [sets] if opt.rough.mode == "sum" else [[one] for one in sets]  # steps on the weighted sum of each
+    held = InOrder(val, 1 if opt.sample.norm_stats == "batch" else data.batch, data.workers, run.device)
     shown = main.first(2) + val.first(2)
     if run.step == 0:
         run.grid([[x.permute(1, 2, 0).numpy() for _, x, *_ in shown]], "real")
@@ -142,7 +143,7 @@ def train(opt: SpadeOptions) -> None:
                 run.grid(sample_rows(G_mean, shown, opt, palette))
         if run.due(opt.run.eval_every) and len(val):
             with predicting(G_ema.module, opt.sample.norm_stats) as G_mean, run.autocast():
-                run.validated(**validate(G_mean, val, opt))
+                run.validated(**validate(G_mean, held, opt))
         if run.due(opt.run.save_every):
             run.save()
     run.finish()
