@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from data.loader import batches, in_order
+from data.loader import InOrder, batches
 from data.palette import IGNORED, one_hot
 from data.seg import first_items, seg_data
 from data.seg_io import sample_rows
@@ -81,7 +81,7 @@ def validate(G: nn.Module, pictures: Iterable, names: tuple[str, ...]) -> dict[s
     device = next(G.parameters()).device
     matrix = torch.zeros(len(names), len(names), dtype=torch.int64)
     for x, y in pictures:
-        matrix += confusion_matrix(G(x.to(device).float() / 255).argmax(1).cpu(), y, len(names))
+        matrix += confusion_matrix(G(x.to(device).float() / 255).argmax(1).cpu(), y.cpu(), len(names))
     return seg_metrics(matrix, names)
 
 
@@ -103,7 +103,7 @@ def train(opt: SegOptions) -> None:
 
     # ---- data
     with run.in_turn():
-        labeled, val, unlabeled, palette = seg_data(opt)
+        labeled, val, unlabeled, palette = seg_data(opt, run.device)
     opt = with_steps(opt, len(labeled))
     data, loss, semi = opt.data, opt.loss, opt.semi
     taught = unlabeled is not None and opt.teaches_unlabeled
@@ -111,11 +111,12 @@ def train(opt: SegOptions) -> None:
     teacher = G_ema.module if semi.teacher == "ema" else G
     class_weights = None if loss.class_weights is None else torch.tensor(loss.class_weights, device=run.device)
     run.start(opt, data=[sample.name for sample in labeled.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
-    loading = dict(seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda", share=run.share)
+    loading = dict(seed=opt.run.seed, workers=data.workers, device=run.device, share=run.share)
     xy = batches(labeled, data.batch, stream=0, start=run.step, **loading)
     done = max(0, run.step - loss.semi_start)
     us = batches(unlabeled, data.batch, stream=1, start=done, **loading) if taught else None
     alone = data.size == "native" or opt.sample.norm_stats == "batch"  # validation then takes every picture alone
+    held = InOrder(val, 1 if alone else data.batch, data.workers, run.device)
     shown = first_items(labeled, val, unlabeled)
     if run.step == 0:
         run.grid([[x.permute(1, 2, 0).numpy() for x, _ in shown]], "real")
@@ -175,9 +176,8 @@ def train(opt: SegOptions) -> None:
             with predicting(G_ema.module, opt.sample.norm_stats) as G_mean, run.autocast():
                 run.grid(sample_rows(G_mean, shown, palette))
         if run.due(opt.run.eval_every) and len(val):
-            pictures = in_order(val, 1 if alone else data.batch, data.workers)
             with predicting(G_ema.module, opt.sample.norm_stats) as G_mean, run.autocast():
-                run.validated(**validate(G_mean, pictures, palette.names))
+                run.validated(**validate(G_mean, held, palette.names))
         if run.due(opt.run.save_every):
             run.save()
     run.finish()

@@ -50,6 +50,8 @@ class SegDataOptions(SplitDataOptions):
             raise ValueError(
                 f"data.augment={','.join(sorted(cut))}: data.size=native keeps pictures as they are; give N"
             )
+        if self.size == "native" and self.cache not in ("auto", "none"):
+            raise ValueError(f"data.cache={self.cache}: data.size=native is decoded each time; give N, or leave it out")
 
     @property
     def class_names(self) -> tuple[str, ...]:
