@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from data.files import Sample
-from data.loader import in_order
+from data.loader import InOrder
 from data.palette import palette_of
 from data.picture_io import to_levels
 from data.pix2pix import Pairs
@@ -36,11 +36,11 @@ def measure_spade(G: nn.Module, opt: Any, args: Namespace, device: torch.device)
 
     def made() -> Made:
         source = SpadePictures(samples, palette_of(opt.data.classes), opt.data, False)
-        batches = in_order(source, batch, opt.data.workers)
+        batches = InOrder(source, batch, opt.data.workers, device)
         for names, (real, ids, colors) in zip(_names(samples, batch), batches, strict=True):
             with autocast(device, args.precision):
                 fake = paint(G, ids, colors, opt, names, seed=args.seed)
-            yield to_levels(fake), real.to(device)
+            yield to_levels(fake), real
 
     with predicting(G, opt.sample.norm_stats):
         return _measure(made(), samples, words, batch, opt, args, device)
@@ -54,9 +54,9 @@ def measure_pix2pix(G: nn.Module, opt: Any, args: Namespace, device: torch.devic
     batch = 1 if opt.sample.norm_stats == "batch" or dropout else args.batch
 
     def made() -> Made:
-        batches = in_order(Pairs(samples, opt.data, False), batch, opt.data.workers)
+        batches = InOrder(Pairs(samples, opt.data, False), batch, opt.data.workers, device)
         for names, (x, y) in zip(_names(samples, batch), batches, strict=True):
-            x, y = to_input(x.to(device), model.in_channels), to_input(y.to(device), model.out_channels)
+            x, y = to_input(x, model.in_channels), to_input(y, model.out_channels)
             with autocast(device, args.precision):
                 fake = translate(G, x, names, seed=args.seed, nz=model.z, dropout=dropout)
             yield tuple(to_levels(pictures).expand(-1, 3, -1, -1) for pictures in (fake, y))

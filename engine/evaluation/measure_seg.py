@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from data.files import Sample, read_pair
-from data.loader import in_order
+from data.loader import InOrder
 from data.palette import Palette, palette_of
 from data.seg import LabeledPictures
 from data.seg_io import SegPictures
@@ -64,5 +64,5 @@ def _labelled(samples: list[Sample], palette: Palette, data: Any, at: str) -> It
     if at == "native":
         yield from (read_pair(sample, palette, data.ignore, data.label_colors) for sample in samples)
         return
-    for x, y in in_order(LabeledPictures(samples, palette, data, False), 1, data.workers):
+    for x, y in InOrder(LabeledPictures(samples, palette, data, False), 1, data.workers):
         yield x[0].permute(1, 2, 0).numpy(), y[0].numpy()
