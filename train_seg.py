@@ -110,7 +110,8 @@ def train(opt: SegOptions) -> None:
     adversarial = semi.method == "adversarial" and (taught or loss.adv > 0)
     teacher = G_ema.module if semi.teacher == "ema" else G
     class_weights = None if loss.class_weights is None else torch.tensor(loss.class_weights, device=run.device)
-    run.start(opt, data=[sample.name for sample in labeled.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
+    about = dict(data=[sample.name for sample in labeled.samples], group=2 if semi.consistency else 1)  # CutMix's pairs
+    run.start(opt, **about, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
     loading = dict(seed=opt.run.seed, workers=data.workers, device=run.device, share=run.share)
     xy = batches(labeled, data.batch, stream=0, start=run.step, **loading)
     done = max(0, run.step - loss.semi_start)

@@ -210,10 +210,12 @@ class Lifeline:
             thread.join()
 
 
-def require_equal_parts(batch: int) -> None:
-    """Refuse a data.batch that the processes cannot share."""
-    if batch % world():
-        words = f"{world()} processes cannot share it equally: use a multiple of {world()}, or other processes"
+def require_equal_parts(batch: int, group: int = 1) -> None:
+    """Refuse a data.batch that the processes cannot share without parting groups of so many pictures."""
+    least = world() * group
+    if batch % least:
+        groups = f", in groups of {group}" if group > 1 else ""
+        words = f"{world()} processes cannot share it equally{groups}: use a multiple of {least}, or other processes"
         refuse(f"data.batch={batch}: {words}", 2)
 
 

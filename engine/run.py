@@ -126,16 +126,17 @@ class Run:
 
     # ---- start, resume, end
 
-    def start(self, opt: Any, data: Iterable[str] | None = None, **parts: Any) -> None:
+    def start(self, opt: Any, data: Iterable[str] | None = None, group: int = 1, **parts: Any) -> None:
         """Open the run folder, or resume from its newest readable checkpoint.
 
         Args:
             opt: the family's options, with `run`, `data`, `family` and `network_keys`.
             data: what names each training sample, with its label; a run that resumes says if it changed.
+            group: pictures of a batch that see each other, and so have to be in one process.
             parts: what the checkpoints hold, by name: networks, EMAs and optimisers.
         """
         self.options, self.steps = opt, opt.run.steps
-        distributed.require_equal_parts(opt.data.batch)
+        distributed.require_equal_parts(opt.data.batch, group)
         self.checkpoints = Checkpoints(opt, data, parts)
         with self.in_turn():
             self._open()
