@@ -27,6 +27,13 @@ def require_writable(folder: Path) -> None:
         raise cannot_write(folder, PermissionError(13, f"no permission to write to {there}"))
 
 
+def require_file(path: Path) -> None:
+    """As require_writable, for a file: refuse a folder in its place, too."""
+    require_writable(path.absolute().parent)
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file")
+
+
 def take_folder(folder: Path) -> object:
     """Make the folder, refuse it if another process has it, remove what a kill in mid-write left unfinished.
 

@@ -10,6 +10,7 @@ the numbers mean and which may be compared. All but seg need torchmetrics (pip i
 """
 
 import argparse
+import contextlib
 import json
 import math
 import sys
@@ -25,7 +26,7 @@ from engine.errors import UserError, door
 from engine.evaluation.measure_dcgan import MOST_GENERATED, measure_dcgan
 from engine.evaluation.measure_pairs import measure_pix2pix, measure_spade
 from engine.evaluation.measure_seg import measure_seg
-from engine.files import require_writable, whole_file
+from engine.files import require_file, whole_file
 from predict import load_network
 
 FAMILIES = {"seg": measure_seg, "spade": measure_spade, "pix2pix": measure_pix2pix, "dcgan": measure_dcgan}
@@ -38,18 +39,19 @@ OF_FAMILIES = {  # arguments that not every family knows
 
 
 def scales(text: str) -> list[float]:
-    factors = [float(word) for word in text.split(",")]
-    if not all(0.1 <= factor <= 8 for factor in factors):
-        raise ValueError
-    return factors
+    with contextlib.suppress(ValueError):
+        factors = [float(word) for word in text.split(",")]
+        if all(0.1 <= factor <= 8 for factor in factors):
+            return factors
+    raise argparse.ArgumentTypeError(f"{text}: expected numbers from 0.1 to 8, such as 0.75,1,1.25")
 
 
-def least(number: int):
-    """An argument's type: a whole number from `number` on."""
+def whole(least: int, most: int = 2**31):
+    """An argument's type: a whole number in a range."""
 
     def integer(text: str) -> int:
-        if int(text) < number:
-            raise ValueError
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text}: expected a whole number from {least} to {most}")
         return int(text)
 
     return integer
@@ -65,11 +67,11 @@ def parser() -> argparse.ArgumentParser:
         choices=SPLITS,
         help="auto: DIR/val, or what training held out of DIR, else DIR/test, else all (dcgan: as in training)",
     )
-    own.add_argument("--limit", type=least(1), metavar="N", help="only the first N pictures")
+    own.add_argument("--limit", type=whole(1), metavar="N", help="only the first N pictures")
     own.add_argument("--json", type=Path, metavar="FILE", help="also write protocol and numbers there")
     own.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     own.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="of the network that is evaluated")
-    own.add_argument("--batch", type=least(1), default=8, help="seg, spade, pix2pix: pictures at once (default 8)")
+    own.add_argument("--batch", type=whole(1), default=8, help="seg, spade, pix2pix: pictures at once (default 8)")
     seg = own.add_argument_group("seg")
     seg.add_argument(
         "--at",
@@ -96,9 +98,9 @@ def parser() -> argparse.ArgumentParser:
         help="what KID, FID, precision and recall compare: inception (default), random (of a network with random "
         "weights), or a dcgan run (of its discriminator)",
     )
-    pictures.add_argument("--seed", type=least(0), default=0, help="of all that is drawn by lot (default 0)")
+    pictures.add_argument("--seed", type=whole(0), default=0, help="of all that is drawn by lot (default 0)")
     most = f"default: as many as there are real ones, at most {MOST_GENERATED:,}"
-    pictures.add_argument("--count", type=least(1), metavar="N", help=f"dcgan: generated pictures ({most})")
+    pictures.add_argument("--count", type=whole(1), metavar="N", help=f"dcgan: generated pictures ({most})")
     return own
 
 
@@ -134,7 +136,7 @@ def write_json(file: Path, content: dict[str, Any]) -> None:
 def main() -> None:
     args = parser().parse_args()
     if args.json:
-        require_writable(args.json.absolute().parent)
+        require_file(args.json)
     device = choose_device(args.device, "--device ")
     if args.precision == "bf16":
         note_emulated_bf16(device)

@@ -1,6 +1,7 @@
 """scripts/evaluate.py on tiny checkpoints of the four families, and train_dcgan.py validated by KID."""
 
 import json
+import shutil
 import sys
 import urllib.error
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from cheap import cheap
+from PIL import Image
 from runs import equal, final, log, same_training
 
 import train_dcgan
@@ -110,10 +112,14 @@ def test_dcgan(tiny_dcgan, many_faces, tmp_path, ask, capsys, cheaply):
 
 MISTAKES = {
     "--count 20": "--count: 20 pictures, at least 50 are compared",
-    "--count 0": "argument --count",
+    "--count 0": "argument --count: 0: expected a whole number from 1 to ",
+    "--seed 99999999999999999999": "argument --seed: 99999999999999999999: expected a whole number from 0 to ",
+    "--json .": ".: is a folder; name a file",
+    "--data drawn": "--data drawn: no such folder or zip",
     "--limit 30": "30 pictures, at least 50 are compared",
     "--flip": "--flip: is for seg, but the checkpoint is of dcgan; leave it out",
-    "--scales 1,0": "argument --scales",
+    "--scales 1,0": "argument --scales: 1,0: expected numbers from 0.1 to 8",
+    "--scales nan": "argument --scales: nan: expected numbers from 0.1 to 8",
     "--features nothing": "--features nothing: expected inception, random, or a dcgan run folder or checkpoint",
     "--split test": "has no test/; leave it out",
 }
@@ -143,6 +149,22 @@ def test_mistakes_are_one_line(trained, many_faces, monkeypatch, capsys, words):
     lines = capsys.readouterr().err.strip().splitlines()
     assert MISTAKES[words] in lines[-1] and caught.value.code in (1, 2)
     assert len(lines) == 1 or lines[0].startswith("usage: ")
+
+
+def test_the_training_pictures_of_a_set_of_parts_are_named(trained, many_faces, tmp_path, ask, cheaply):
+    (tmp_path / "set" / "train").mkdir(parents=True)
+    for path in many_faces.iterdir():
+        shutil.copy(path, tmp_path / "set" / "train")
+    found = ask("--weights", trained, "--data", tmp_path / "set", "--features", "random")
+    assert found["protocol"]["pictures"].endswith(f"52 real of {tmp_path / 'set' / 'train'}")
+
+
+def test_labels_without_a_class_have_no_miou(tiny, root, tmp_path, ask):
+    train_seg.train(tiny("run", "run.steps=1"))
+    for path in (root / "labels").iterdir():
+        Image.new("L", (24, 32), 255).save(path)
+    with pytest.raises(UserError, match="no pixel of 3 labels has a class"):
+        ask("--weights", tmp_path / "run", "--data", root)
 
 
 # ---- in training: train_dcgan.py

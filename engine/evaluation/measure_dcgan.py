@@ -76,11 +76,14 @@ def training_kid(opt: Any, faces: Faces, device: torch.device) -> Callable[[nn.M
 
 def _root(data: Path, split: str) -> Path:
     """What --data and --split mean: DIR/val, or as in training DIR/train where it is there, else DIR."""
-    if split in ("auto", "all", "train"):
-        return data
-    if not (data / split).is_dir():
+    if not data.exists():  # before it is taken for a data.root, of which "drawn" is no folder
+        raise UserError(f"--data {data}: no such folder or zip; name the pictures to compare with", 2)
+    there = (data / split if split in ("val", "test") else data / "train").absolute()
+    if there.is_dir():
+        return there
+    if split in ("val", "test"):
         raise UserError(f"--split {split}: {data} has no {split}/; leave it out", 2)
-    return data / split
+    return data.absolute()
 
 
 def _made(G: nn.Module, opt: Any, count: int, args: Namespace, device: torch.device) -> Iterator[Tensor]:

@@ -15,6 +15,7 @@ from data.seg import LabeledPictures
 from data.seg_io import SegPictures
 from data.split import chosen_samples
 from engine.device import autocast
+from engine.errors import UserError
 from engine.evaluation.segmentation import confusion_of, flipped_too, require_matplotlib, views_of, write_confusion
 from engine.files import require_writable
 from engine.metrics import seg_metrics
@@ -44,6 +45,10 @@ def measure_seg(G: nn.Module, opt: Any, args: Namespace, device: torch.device) -
     pairs = progress(_labelled(samples, palette, opt.data, args.at), len(samples), "evaluate", "picture")
     with torch.inference_mode(), autocast(device, args.precision), predicting(G, norm_stats):
         matrix = confusion_of(pairs, views, len(palette))
+    if not matrix.any():
+        raise UserError(
+            f"--data {args.data}: no pixel of {len(samples)} labels has a class; is all of it in data.ignore?"
+        )
     if args.output:
         write_confusion(matrix, palette.names, args.output / "confusion.png")
     size = "native" if opt.data.size == "native" else "{}x{}".format(*opt.data.size[::-1])
