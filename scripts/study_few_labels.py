@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from data.files import training_samples
 from data.sample import make_drawn_set
 from engine.errors import UserError, door
-from engine.files import require_writable, take_folder
+from engine.files import require_writable, take_folder, whole_file
 from engine.lock import locked
 from options.load import load
 from options.seg import DEFAULT_FILE, SegOptions
@@ -85,6 +85,15 @@ def camvid_words(output: Path, labels: str, camvid: Path) -> list[str]:
             if not root.exists():
                 copy_every(camvid / "train", every, root)
     return [f"data.root={root}", f"data.val={camvid / 'val'}", f"data.unlabeled={camvid / 'train' / 'images'}"]
+
+
+def require_camvid(camvid: Path, part: str | None) -> None:
+    """Raises a UserError if --camvid has no effect, or its folder another layout than the study copies."""
+    if part == "drawn":
+        raise UserError(f"--camvid {camvid}: has no effect with --part drawn; leave it out", 2)
+    for name in ("train/images", "train/labels", "val"):
+        if not (camvid / name).is_dir():
+            raise UserError(f"--camvid {camvid}: has no {name}/; name a folder with train/ and val/ in that layout", 2)
 
 
 def copy_every(source: Path, every: int, target: Path) -> None:
@@ -182,6 +191,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.part == "camvid" and not args.camvid:
         raise UserError("--part camvid: where is it? give --camvid DIR", 2)
+    if args.camvid:
+        require_camvid(args.camvid, args.part)
     require_writable(args.output)
     parts = [args.part] if args.part else ["drawn", "camvid"] if args.camvid else ["drawn"]
     trainings = [t for part in parts for t in plan(part, args.output, args.camvid)]
@@ -190,7 +201,10 @@ def main() -> None:
     results = results_of(trainings)
     for part, rows in results.items():
         print_table(part, rows)
-    (args.output / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    file = args.output / "results.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    with whole_file(file) as part:  # of a part that this command leaves out the numbers stay
+        part.write_text(json.dumps(before | results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -69,6 +69,14 @@ def test_the_sets_do_not_meet(ask, many_faces, monkeypatch):
         study.Judge(many_faces)
 
 
+def test_too_few_faces_show_before_the_trainings(ask, monkeypatch, tmp_path):
+    monkeypatch.setattr(study, "GENERATED", 40)
+    monkeypatch.setattr(study, "train", lambda opt: pytest.fail("trained"))
+    with pytest.raises(UserError, match="52 faces; the study needs 60"):
+        ask("--only", "none")
+    assert not list(tmp_path.iterdir())
+
+
 def test_larger_pictures_are_measured_at_64():
     x = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     assert study.at_64(x) is x

@@ -51,6 +51,7 @@ def test_camvid_takes_every_so_manyth_label_and_all_pictures(small, tmp_path):
     }
     names = [path.stem for path in sorted((tmp_path / "out" / "camvid_2" / "images").iterdir())]
     assert names == ["0", "2", "4"]
+    assert small("--part", "drawn").keys() == {"camvid", "drawn"}, "the other part's numbers stay"
 
 
 def test_what_another_process_trains_is_left_to_it(monkeypatch, tmp_path, capsys):
@@ -73,6 +74,13 @@ def test_a_cell_is_a_mean_a_spread_and_a_gain():
     assert study.shown([0.5, None], [0.4, 0.5]) == "1 of 2 done"
 
 
-def test_camvid_needs_its_folder(small):
-    with pytest.raises(UserError, match="give --camvid DIR"):
-        small("--part", "camvid")
+def test_camvid_needs_its_folder(small, tmp_path):
+    (tmp_path / "train").mkdir()
+    for words, said in (
+        (["--part", "camvid"], "give --camvid DIR"),
+        (["--camvid", str(tmp_path)], "has no train/images/; name a folder with train/ and val/"),
+        (["--part", "drawn", "--camvid", str(tmp_path)], "has no effect with --part drawn"),
+    ):
+        with pytest.raises(UserError, match=said):
+            small(*words)
+    assert not (tmp_path / "out").exists()
