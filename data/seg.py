@@ -94,7 +94,7 @@ def seg_data(
     pictures = UnlabeledPictures(paths, data) if paths else None
     labeled.keep("training pictures", device)
     held.keep("validation pictures", device)
-    if pictures is not None:
+    if pictures is not None and opt.teaches_unlabeled:  # else they are only looked at, in the sample grids
         pictures.keep("unlabelled pictures", device)
     return labeled, held, pictures, palette
 

@@ -61,6 +61,12 @@ def test_a_run_without_unlabelled_pictures_says_so(tiny, tmp_path, capsys):
     assert "no data.unlabeled" not in capsys.readouterr().out
 
 
+def test_unlabelled_pictures_that_teach_nothing_are_not_decoded(tiny, capsys):
+    for method in ("none", "fixmatch"):
+        train(tiny(method, f"semi.method={method}", "run.steps=1", "data.cache=ram"))
+        assert ("data.cache: 4 unlabelled pictures" in capsys.readouterr().out) == (method == "fixmatch")
+
+
 def test_a_resumed_run_may_change_its_method(tiny, tmp_path, capsys):
     train(tiny("run", "semi.method=none", "run.steps=2"))
     train(tiny("run", "semi.method=adversarial", "run.steps=3"))
