@@ -23,7 +23,7 @@ from engine.errors import door
 from engine.run import Run
 from engine.schedule import adam, cosine, poly, set_lr
 from losses.feature_matching import feature_matching
-from losses.gan import fake_loss, generator_loss, real_loss
+from losses.gan import fake_loss, generator_loss, mean_outputs, real_loss
 from losses.mode_seeking import mode_seeking
 from losses.penalty import gradient_penalty, interpolate, r1
 from losses.whole_batch import Mean, itself
@@ -46,7 +46,10 @@ def seen(x: Tensor, augment: Callable[[Tensor], Tensor], pictures: Tensor) -> Te
 def discriminator_terms(
     run: Run, D: nn.Module, view: View, y: Tensor, fake: Tensor, loss: Pix2PixLossOptions, due: bool = False
 ) -> Terms:
-    """D's terms, summed over its scales: y [B, C', H, W], fake [B or 2B, C', H, W]; with R1 due it is taken at y."""
+    """D's terms, summed over its scales, and its mean outputs: y [B, C', H, W], fake [B or 2B, C', H, W].
+
+    With R1 due it is taken at y.
+    """
     y = y.detach().requires_grad_(due)
     with run.autocast(enabled=not due):  # penalties are taken in fp32
         real_logits = [maps[-1] for maps in D(view(y))]
@@ -55,6 +58,7 @@ def discriminator_terms(
     terms = {
         "D_real": sum(real_loss(loss.gan_mode, logits) for logits in real_logits),
         "D_fake": sum(fake_loss(loss.gan_mode, logits) for logits in fake_logits),
+        **mean_outputs(loss.gan_mode, real_logits, fake_logits),
     }
     return terms | ({"r1": r1(real_logits, y)} if due else {})
 
