@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from data.diffaugment import augment_alike
 from data.loader import InOrder, batches
 from data.pix2pix import pix2pix_data
-from data.pix2pix_io import pictures_of, sample_rows, to_input
+from data.pix2pix_io import sample_rows, to_input
 from engine.ema import EMA
 from engine.errors import door
+from engine.evaluation.measure_pairs import translated
+from engine.evaluation.validation import PairValidation
 from engine.run import Run
 from engine.schedule import adam, cosine, poly, set_lr
 from losses.feature_matching import feature_matching
@@ -87,15 +89,6 @@ def generator_terms(
     return terms
 
 
-def validate(G: nn.Module, pairs: InOrder, opt: Pix2PixOptions) -> dict[str, float]:
-    """Mean L1 distance to the targets, in [-1, 1]; pairs: one at a time."""
-    total = 0.0
-    for sample, (x, y) in zip(pairs.source.samples, pairs, strict=True):
-        fake = pictures_of(G, opt, x[0], sample.name)
-        total += float(F.l1_loss(fake, to_input(y.to(fake.device), opt.model.out_channels)[0]))
-    return {"val_l1": total / len(pairs)}
-
-
 def train(opt: Pix2PixOptions) -> None:
     run = Run(opt.run)
 
@@ -112,6 +105,7 @@ def train(opt: Pix2PixOptions) -> None:
     # ---- data
     with run.in_turn():
         pairs, val = pix2pix_data(opt, run.device)
+    validate = PairValidation(opt, len(val), run.device) if run.rank == 0 else None
     opt = with_steps(opt, len(pairs), opt.optim.d_steps)
     data, model, loss, optim = opt.data, opt.model, opt.loss, opt.optim
     run.start(opt, data=[sample.name for sample in pairs.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
@@ -180,8 +174,8 @@ def train(opt: Pix2PixOptions) -> None:
             with predicting(G_ema.module, opt.sample.norm_stats, opt.predict_dropout) as G_mean, run.autocast():
                 run.grid(sample_rows(G_mean, shown, opt))
         if run.due(opt.run.eval_every) and len(val):
-            with predicting(G_ema.module, opt.sample.norm_stats, opt.predict_dropout) as G_mean, run.autocast():
-                run.validated(**validate(G_mean, held, opt))
+            with predicting(G_ema.module, opt.sample.norm_stats, opt.predict_dropout) as G_mean:
+                run.validated(**validate(translated(G_mean, held, opt, opt.run.precision), len(held)))
         if run.due(opt.run.save_every):
             run.save()
     run.finish()
