@@ -134,22 +134,6 @@ def test_nothing_disturbs_torchs_random_state():
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_features_are_taken_of_a_few_pictures_at_once_and_kid_of_all():
-    sizes = []
-
-    def flat(x):
-        sizes.append(len(x))
-        return x.flatten(1)
-
-    extractor = Extractor(nn.Flatten(), "pixels", CPU, batch=7)
-    extractor.network.forward = flat
-    pictures, real = torch.randint(0, 256, (20, 3, 2, 2), dtype=torch.uint8), features(20, 12)
-    fake = features_of(pictures.split(16), extractor)
-    assert sizes == [7, 7, 2, 4] and torch.equal(fake, pictures.flatten(1).double())
-    assert kid_of(real, fake, None) == kid(real, fake, 20).mean
-    assert kid_of(real, fake, 2) == kid(*generative.as_compared(real, fake, 2), 20).mean
-
-
 def test_small_sets_are_refused_with_the_least_number():
     with pytest.raises(UserError, match=r"--data here: 49 pictures, at least 50 are compared \(of fewer, KID is"):
         generative.require_enough(49, "--data here")
