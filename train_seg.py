@@ -87,6 +87,7 @@ def validate(G: nn.Module, pictures: Iterable, names: tuple[str, ...]) -> dict[s
 
 def train(opt: SegOptions) -> None:
     run = Run(opt.run)
+    run.require_equal_parts(opt.data.batch, pairs=opt.semi.consistency)  # CutMix stays in a process
 
     # ---- networks
     with run.in_turn():  # the first process downloads
@@ -124,7 +125,7 @@ def train(opt: SegOptions) -> None:
     # ---- loop
     while run.running():
         x, y = next(xy)
-        x, y = run.place(x).float() / 255, y.to(run.device, non_blocking=True).long()
+        x, y = run.place(x).float() / 255, y.long()
         run.reseed()
         lr_factor = poly(run.step / run.steps, opt.optim.poly_start, opt.optim.poly_power)
         set_lr(G_opt, opt.optim.g_lr * lr_factor)

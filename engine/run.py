@@ -50,6 +50,7 @@ class Run:
     share = staticmethod(distributed.share)
     mean = staticmethod(distributed.mean)
     in_turn = staticmethod(distributed.in_turn)
+    require_equal_parts = staticmethod(distributed.require_equal_parts)
 
     def __init__(self, opt: Any):
         """`opt`: the RunOptions."""
