@@ -16,6 +16,7 @@ from data.dcgan import dcgan_data, face_batches
 from data.diffaugment import diff_augment
 from data.picture_io import to_picture
 from engine.chance import Draw, alone
+from engine.device import to_device
 from engine.ema import EMA
 from engine.errors import door
 from engine.evaluation.measure_dcgan import training_kid
@@ -68,8 +69,8 @@ def train(opt: DcganOptions) -> None:
     run.synchronise(G, *([] if loss.r1 or loss.r2 else [D]))
     run.compile(G)  # not D: the penalties differentiate it twice, which compiled networks do not support
     run.start(opt, data=faces.about, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
-    loading = dict(mirror="mirror" in data.augment, pin=run.device.type == "cuda", share=run.share)
-    stream = face_batches(faces, data.batch, seed=opt.run.seed, start=run.step, **loading)
+    loading = dict(mirror="mirror" in data.augment, start=run.step, share=run.share)
+    stream = face_batches(faces, data.batch, seed=opt.run.seed, **loading)
     if run.step == 0:
         run.grid(rows_of(faces.first(GRID * GRID)), "real")
     shown = draw_latents(opt, range(GRID * GRID), seed=0)
@@ -84,8 +85,8 @@ def train(opt: DcganOptions) -> None:
         view = partial(seen, noise=loss.instance_noise * (1 - progress), loss=loss, draw=run.draw)
         pictures, y = next(stream)
         x = run.place(pictures).float() / 127.5 - 1
-        y = None if y is None else y.to(run.device, non_blocking=True)
-        z = run.draw(lambda x: random_latents(len(x), model.z, model.latent), x).to(run.device, non_blocking=True)
+        y = None if y is None else to_device(y, run.device)
+        z = to_device(run.draw(lambda x: random_latents(len(x), model.z, model.latent), x), run.device)
         with run.autocast():
             fake, z_hat = G(z, y, predict_z=True) if decoded else (G(z, y), None)
             fake = fake.float()

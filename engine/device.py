@@ -56,6 +56,17 @@ def weights_format(device: torch.device, compiled: bool = False) -> torch.memory
     return torch.channels_last if last else torch.contiguous_format
 
 
+def to_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """x on the device. On CUDA nothing waits for the copy, from pinned memory; x may be dropped at once.
+
+    MPS does not keep what it still has to copy (https://github.com/pytorch/pytorch/issues/189690): there it is waited
+    for.
+    """
+    if device.type == "cuda" and x.device.type == "cpu":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
+
+
 def to_host(x: torch.Tensor) -> Callable[[], torch.Tensor]:
     """Begin to copy x to the CPU. The call of what is returned waits for the copy; only on CUDA is there a wait."""
     if x.device.type != "cuda":

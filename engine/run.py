@@ -27,6 +27,7 @@ from engine.device import (
     choose_device,
     keep_freed_memory,
     note_emulated_bf16,
+    to_device,
     weights_format,
 )
 from engine.files import require_writable, take_folder, whole_file
@@ -103,7 +104,7 @@ class Run:
         last = last_on_cpu and self.device.type == "cpu" and self.opt.precision == "bf16"
         last = last or self.device.type == "cuda"
         memory_format = torch.channels_last if last else torch.contiguous_format
-        return x.to(self.device, non_blocking=True).contiguous(memory_format=memory_format)
+        return to_device(x, self.device).contiguous(memory_format=memory_format)
 
     def place_network(self, network: nn.Module, compiled: bool = False) -> nn.Module:
         """A stack of convolutions on the device, in engine.device.weights_format; compiled: self.compile takes it."""
