@@ -65,8 +65,8 @@ class SplitDataOptions(DataOptions):
     cache: str = option(
         "auto",
         choice("auto", "none", "disk", "ram", "device"),
-        "where the decoded pictures are: a mapped file, memory, the GPU; none: decoded each time; auto: the GPU if "
-        "they fit well, else a file if the disk has room, else none",
+        "where the decoded pictures are: a mapped file, memory, the GPU; none: decoded each time; auto: a file if the "
+        "disk has room, and the GPU if they fit well; else none",
     )
     val_share: float = option(0.1, number(0, 0.9), "split off by file name when there is neither data.val nor val/")
 
