@@ -4,10 +4,10 @@
 
 Every setting is trained on anime faces at half of animeGAN's width (G and D 32), batch 64, bf16. Then 2,000 generated
 faces of each are measured by KID of random features (docs/evaluation.md; lower is better), at 64x64:
-- few faces (trained on the first 1,000): every kept checkpoint, against those 1,000 and against 2,000 of the others,
-  which this training did not see;
+- few faces (trained on the first 1,000, or on the first 100): every kept checkpoint, against the first 1,000 and
+  against 2,000 of the others, which none of these trainings saw;
 - lessons (trained on all): the last checkpoint, against 2,000 of the faces that it was trained on.
-Writes OUTPUT/results.json and, of both trainings with few faces, OUTPUT/kid.png (needs matplotlib), and prints Markdown
+Writes OUTPUT/results.json and, of the trainings with few faces, OUTPUT/kid.png (needs matplotlib), and prints Markdown
 tables. The same command resumes: finished trainings and measurements are not done again. --only: of these settings.
 """
 
@@ -44,9 +44,13 @@ COMMON = """run.precision=bf16 run.log_every=25 run.sample_every=500 model.g_wid
     data.size=64""".split()  # noqa: SIM905
 FEW = "data.limit=1000 run.steps=3000 run.save_every=250 run.keep=12".split()  # noqa: SIM905
 MANY = "run.steps=1500 run.save_every=500 run.keep=1".split()  # noqa: SIM905
+HUNDRED = "data.limit=100 run.steps=1500 run.save_every=250 run.keep=6".split()  # noqa: SIM905
+DIFFAUGMENT = "loss.diffaugment=color,translation,cutout"
 FEW_FACES = {
-    "none": [],
-    "DiffAugment": ["loss.diffaugment=color,translation,cutout"],
+    "none": FEW,
+    "DiffAugment": [*FEW, DIFFAUGMENT],
+    "100 faces, none": HUNDRED,
+    "100 faces, DiffAugment": [*HUNDRED, DIFFAUGMENT],
 }
 LESSONS = {
     "one extra layer": [],
@@ -59,10 +63,9 @@ LESSONS = {
     "one extra layer, seed 2": ["run.seed=2"],
     "96 pixels": ["data.size=96"],
 }
-SETTINGS = {name: [*FEW, *words] for name, words in FEW_FACES.items()}
-SETTINGS |= {name: [*MANY, *words] for name, words in LESSONS.items()}
+SETTINGS = FEW_FACES | {name: [*MANY, *words] for name, words in LESSONS.items()}
 GENERATED = 2000  # faces of each network that are measured, and the real ones that they are measured against
-SEEN, UNSEEN, ANY = "its training faces", "unseen faces", "training faces"  # the first two: with few faces
+SEEN, UNSEEN, ANY = "the first 1,000", "unseen faces", "training faces"  # the first two: with few faces
 CPU = torch.device("cpu")
 
 
