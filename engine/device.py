@@ -27,6 +27,14 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
+def tune(device: torch.device, sizes_vary: bool) -> None:
+    """On CUDA: fp32 matrix products in TF32, as convolutions are by torch's default, and each convolution by the
+    algorithm that proves fastest; not where sizes vary, as it is sought anew for each."""
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = not sizes_vary
+
+
 class Bf16Convolutions(TorchDispatchMode):
     """Convolutions in here take fp32 tensors as bf16 and give fp32 back: autocast for a backward pass.
 
