@@ -160,7 +160,6 @@ def train(opt: Pix2PixOptions) -> None:
                     D_opt.step()
 
         # ---- G step: Eq. 4
-        G_opt.zero_grad()
         with run.autocast():
             terms |= generator_terms(D if adversarial else None, x, y, fake, z, loss, run.mean)
         loss_G = loss.l1 * terms["l1"] + loss.adv * terms.get("adv", 0)
@@ -169,6 +168,7 @@ def train(opt: Pix2PixOptions) -> None:
         loss_G.backward(inputs=G_params)
         run.average(G)
         G_opt.step()
+        G_opt.zero_grad()  # at once: the next forwards have their memory
         if adversarial and optim.g_first:
             D_opt.step()  # both gradients are from the same weights
 

@@ -155,6 +155,7 @@ def train(opt: SegOptions) -> None:
         if adversarial:
             run.average(D)
             D_opt.step()
+        terms = {name: term.detach() for name, term in terms.items()}  # D's graph would outlive the next forward
 
         # ---- G step on unlabelled pictures: the rest of Eq. 2
         if semi and run.step >= loss.semi_start:
