@@ -2,12 +2,12 @@
 
     python scripts/try_scale.py --folder FOLDER [--family dcgan seg] [--count 200000] [--steps 2000]
 
-Makes --count small pictures in FOLDER, once: for dcgan a folder of them, for seg half of them as picture|label pairs and
-half without labels. Then each family's train script, with small networks, starts twice in a process of its own: cold,
-with an empty cache, and warm, for --steps steps. A start lasts until the first step is done. Memory is that of the
-process and its loader workers which no other process shares and which no file backs (Pss_Anon of Linux's smaps_rollup):
-pages of a mapped cache come and go as the system likes. The last lines say PASS or FAIL; one FAIL makes the exit code 1.
-The pictures have just been written, so the disk is not what is timed.
+Makes --count small pictures in FOLDER, once: for dcgan a folder of them, for seg half of them as picture|label pairs
+and half without labels. Then each family's train script, with small networks, starts twice in a process of its own:
+cold, with an empty cache, and warm, for --steps steps. A start lasts until the first step is done. Memory is that of
+the process and its loader workers which no file backs (Pss_Anon of Linux's smaps_rollup, what is shared counted once):
+pages of a mapped cache come and go as the system likes. The last lines say PASS or FAIL; one FAIL makes the exit code
+1. The pictures have just been written, so the disk is not what is timed.
 """
 
 import argparse
