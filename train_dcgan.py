@@ -18,6 +18,7 @@ from data.picture_io import to_picture
 from engine.chance import Draw, alone
 from engine.ema import EMA
 from engine.errors import door
+from engine.evaluation.measure_dcgan import training_kid
 from engine.run import Run
 from engine.schedule import adam, poly, set_lr
 from losses.gan import discriminator_loss, fake_loss, generator_loss, real_loss, relativistic_loss
@@ -64,6 +65,7 @@ def train(opt: DcganOptions) -> None:
     G_params, D_params = list(G.parameters()), list(D.parameters())
     apart = loss.gan != "relativistic" and not loss.label_flip  # D's loss is a sum: one graph of D at a time
     decoded = model.variant == "illustration" and loss.z > 0
+    kid = training_kid(opt, faces, run.device) if run.rank == 0 else None
     run.synchronise(G, *([] if loss.r1 or loss.r2 else [D]))
     run.compile(G)  # not D: the penalties differentiate it twice, which compiled networks do not support
     run.start(opt, data=faces.about, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
@@ -134,7 +136,7 @@ def train(opt: DcganOptions) -> None:
         G_opt.step()
         G_opt.zero_grad()  # at once: the next forwards have their memory
 
-        # ---- average, log, look, save
+        # ---- average, log, look, validate, save
         run.step += 1
         G_ema.update(G, run.step, data.batch)
         shown_as = torch.sigmoid if loss.gan == "bce" else torch.positive  # a probability, else a logit
@@ -143,6 +145,9 @@ def train(opt: DcganOptions) -> None:
         if run.due(opt.run.sample_every):
             with predicting(G_ema.module, opt.sample.norm_stats) as G_mean:
                 run.grid(rows_of(generate(G_mean, *shown)))
+        if run.due(opt.run.eval_every) and kid:
+            with predicting(G_ema.module, opt.sample.norm_stats) as G_mean:
+                run.validated(kid=kid(G_mean))
         if run.due(opt.run.save_every):
             run.save()
     run.finish()

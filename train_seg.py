@@ -1,5 +1,5 @@
 """Train semi-supervised segmentation: Hung et al. 2018, "Adversarial Learning for Semi-Supervised Semantic
-Segmentation", arXiv:1802.07934.
+Segmentation", arXiv:1802.07934; or weak-to-strong consistency (semi.method, losses/consistency.py).
 
     python train_seg.py [options/FILE.yaml] [key=value ...]
 
@@ -9,19 +9,20 @@ from predictions p, pixel by pixel; u are pictures without labels.
 
 from collections.abc import Iterable
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from data.loader import batches, in_order
-from data.palette import IGNORED, Palette, colorize, one_hot
+from data.loader import InOrder, batches
+from data.palette import IGNORED, one_hot
 from data.seg import first_items, seg_data
+from data.seg_io import sample_rows
 from engine.ema import EMA
 from engine.errors import door
 from engine.metrics import confusion_matrix, seg_metrics
 from engine.run import Run
 from engine.schedule import adam, encoder_groups, poly, set_lr
+from losses.consistency import consistency_losses, pseudo_labels
 from losses.gan import fake_loss, generator_loss, real_loss
 from losses.segmentation import cross_entropy, dice_loss, focal_loss, lovasz_softmax, self_taught_loss
 from losses.whole_batch import Mean, itself
@@ -80,21 +81,8 @@ def validate(G: nn.Module, pictures: Iterable, names: tuple[str, ...]) -> dict[s
     device = next(G.parameters()).device
     matrix = torch.zeros(len(names), len(names), dtype=torch.int64)
     for x, y in pictures:
-        matrix += confusion_matrix(G(x.to(device).float() / 255).argmax(1).cpu(), y, len(names))
+        matrix += confusion_matrix(G(x.to(device).float() / 255).argmax(1).cpu(), y.cpu(), len(names))
     return seg_metrics(matrix, names)
-
-
-@torch.no_grad()
-def sample_rows(G: nn.Module, pictures: list[tuple[Tensor, Tensor | None]], palette: Palette) -> list[list[np.ndarray]]:
-    """Rows picture | label (white where there is none) | prediction."""
-    device = next(G.parameters()).device
-    rows = []
-    for x, y in pictures:
-        predicted = G(x[None].to(device).float() / 255).argmax(1)[0].byte().cpu().numpy()
-        picture = x.permute(1, 2, 0).numpy()
-        label = np.full_like(picture, 255) if y is None else colorize(y.numpy(), palette)
-        rows.append([picture, label, colorize(predicted, palette)])
-    return rows
 
 
 def train(opt: SegOptions) -> None:
@@ -115,17 +103,20 @@ def train(opt: SegOptions) -> None:
 
     # ---- data
     with run.in_turn():
-        labeled, val, unlabeled, palette = seg_data(opt)
+        labeled, val, unlabeled, palette = seg_data(opt, run.device)
     opt = with_steps(opt, len(labeled))
-    data, loss = opt.data, opt.loss
-    semi = unlabeled is not None and loss.semi_adv + loss.semi_st > 0
-    adversarial = semi or loss.adv > 0
+    data, loss, semi = opt.data, opt.loss, opt.semi
+    taught = unlabeled is not None and opt.teaches_unlabeled
+    adversarial = semi.method == "adversarial" and (taught or loss.adv > 0)
+    teacher = G_ema.module if semi.teacher == "ema" else G
     class_weights = None if loss.class_weights is None else torch.tensor(loss.class_weights, device=run.device)
     run.start(opt, data=[sample.name for sample in labeled.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
-    loading = dict(seed=opt.run.seed, workers=data.workers, pin=run.device.type == "cuda", share=run.share)
+    loading = dict(seed=opt.run.seed, workers=data.workers, device=run.device, share=run.share)
     xy = batches(labeled, data.batch, stream=0, start=run.step, **loading)
-    us = batches(unlabeled, data.batch, stream=1, start=max(0, run.step - loss.semi_start), **loading) if semi else None
+    done = max(0, run.step - loss.semi_start)
+    us = batches(unlabeled, data.batch, stream=1, start=done, **loading) if taught else None
     alone = data.size == "native" or opt.sample.norm_stats == "batch"  # validation then takes every picture alone
+    held = InOrder(val, 1 if alone else data.batch, data.workers, run.device)
     shown = first_items(labeled, val, unlabeled)
     if run.step == 0:
         run.grid([[x.permute(1, 2, 0).numpy() for x, _ in shown]], "real")
@@ -150,6 +141,17 @@ def train(opt: SegOptions) -> None:
             getattr(loss, name) * terms[name] for name in ("adv", "dice", "focal", "lovasz") if name in terms
         )
         loss_G.backward(inputs=G_params)
+
+        # ---- weak-to-strong consistency: its gradient joins that of the labelled pictures (UniMatch, sec. 3.4)
+        u = run.place(next(us)).float() / 255 if taught and run.step >= loss.semi_start else None
+        if u is not None and semi.consistency:
+            with torch.no_grad(), predicting(teacher, opt.sample.norm_stats) as T, run.autocast():
+                y_u = pseudo_labels(T(u), semi.threshold)
+            with run.autocast():
+                terms |= consistency_losses(G, u, y_u, semi.method, run.draw)
+            strong, features = terms["semi_strong"], terms.get("semi_features")
+            loss_u = strong if features is None else 0.5 * strong + 0.5 * features
+            (semi.weight * loss_u).backward(inputs=G_params)
         run.average(G)
         G_opt.step()
         if adversarial:
@@ -157,9 +159,8 @@ def train(opt: SegOptions) -> None:
             D_opt.step()
         terms = {name: term.detach() for name, term in terms.items()}  # D's graph would outlive the next forward
 
-        # ---- G step on unlabelled pictures: the rest of Eq. 2
-        if semi and run.step >= loss.semi_start:
-            u = run.place(next(us)).float() / 255
+        # ---- adversarial: G step on unlabelled pictures, the rest of Eq. 2
+        if u is not None and adversarial:
             G_opt.zero_grad()
             with run.autocast():
                 terms |= unlabeled_losses(G, D, u, loss, run.mean)
@@ -176,9 +177,8 @@ def train(opt: SegOptions) -> None:
             with predicting(G_ema.module, opt.sample.norm_stats) as G_mean, run.autocast():
                 run.grid(sample_rows(G_mean, shown, palette))
         if run.due(opt.run.eval_every) and len(val):
-            pictures = in_order(val, 1 if alone else data.batch, data.workers)
             with predicting(G_ema.module, opt.sample.norm_stats) as G_mean, run.autocast():
-                run.validated(**validate(G_mean, pictures, palette.names))
+                run.validated(**validate(G_mean, held, palette.names))
         if run.due(opt.run.save_every):
             run.save()
     run.finish()

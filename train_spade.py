@@ -4,15 +4,17 @@ with the mapping networks and the hair-colour map of SPADE-pix2pix-for-Anime.
     python train_spade.py [options/FILE.yaml] [key=value ...]
 
 The same command resumes a stopped run. G paints a label map m, with colours c in the hair; x is the true picture; D
-judges label, picture and colours together, patch by patch.
+judges label, picture and colours together, patch by patch, or finds each pixel's class y (OASIS, arXiv:2012.04781).
 """
+
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from data.loader import batches, in_order
-from data.spade import SpadePictures, network_inputs, spade_data
+from data.loader import InOrder, batches
+from data.spade import network_inputs, spade_data
 from data.spade_io import paint, sample_rows
 from engine.ema import EMA
 from engine.errors import door
@@ -20,73 +22,30 @@ from engine.progress import progress
 from engine.run import Run
 from engine.schedule import adam, poly, set_lr
 from losses.diversity import diversity
-from losses.feature_matching import feature_matching
-from losses.gan import fake_loss, generator_loss, real_loss
 from losses.kl import kl_divergence
-from losses.penalty import r1, squared_sum
 from losses.perceptual import Perceptual
+from losses.spade import (
+    discriminator_terms,
+    generator_terms,
+    oasis_discriminator_terms,
+    oasis_generator_terms,
+)
 from models import build
 from models.layers import predicting
 from models.spade_encoder import draw_style
 from models.spade_generator import draw_noise, paint_twice
 from options.common import with_steps
 from options.load import command_line
-from options.spade import DEFAULT_FILE, SpadeLossOptions, SpadeOptions
-
-Batch = tuple[Tensor, Tensor, Tensor | None]  # m [B, L, H, W], x [B, 3, H, W] in [-1, 1], c [B, 3, H, W] in [0, 1]
-Terms = dict[str, Tensor]  # scalars
+from options.spade import DEFAULT_FILE, SpadeOptions
 
 
-def judge(run: Run, D: nn.Module, m: Tensor, x: Tensor, c: Tensor | None) -> list[list[Tensor]]:
-    """D's maps of label, picture and colours; on the CPU it is faster without channels last, unlike G."""
-    return D(run.place(torch.cat((m, x) if c is None else (m, x, c), 1), last_on_cpu=False))
-
-
-def discriminator_terms(run: Run, D: nn.Module, real: Batch, fake: Tensor, loss: SpadeLossOptions, due: bool) -> Terms:
-    """D's terms, summed over its scales; with the penalty due also that of its gradient at the pictures, in fp32."""
-    m, x, c = real
-    at_real, at_fake = (due and name in loss.penalty_on for name in ("real", "fake"))
-    x, fake = x.detach().requires_grad_(at_real), fake.detach().float().requires_grad_(at_fake)
-    with run.autocast(enabled=not at_real):
-        real_logits = [maps[-1] for maps in judge(run, D, m, x, c)]
-    with run.autocast(enabled=not at_fake):
-        fake_logits = [maps[-1] for maps in judge(run, D, m, fake, c)]
-    terms = {
-        "D_real": sum(real_loss(loss.gan, logits) for logits in real_logits),
-        "D_fake": sum(fake_loss(loss.gan, logits) for logits in fake_logits),
-    }
-    if due:
-        places = [(real_logits, x)] * at_real + [(fake_logits, fake)] * at_fake
-        penalty_of = r1 if loss.penalty == "r1" else squared_sum
-        terms["gp"] = sum(penalty_of(logits, picture) for logits, picture in places)
-    return terms
-
-
-def generator_terms(
-    run: Run, D: nn.Module, real: Batch, fake: Tensor, loss: SpadeLossOptions, perceptual: nn.Module | None
-) -> Terms:
-    """G's terms by the names of their weights: adversarial, feature matching, perceptual."""
-    m, x, c = real
-    with torch.no_grad():  # before the fake, as the original: each forward moves the power iterations
-        real_maps = judge(run, D, m, x, c) if loss.feature_matching else []
-    fake_maps = judge(run, D, m, fake, c)
-    terms = {"adv": sum(generator_loss(loss.gan, maps[-1]) for maps in fake_maps)}
-    if loss.feature_matching:
-        terms["feature_matching"] = feature_matching([p[:-1] for p in real_maps], [p[:-1] for p in fake_maps])
-    if perceptual is not None:
-        terms["perceptual"] = perceptual(fake, x)
-    return terms
-
-
-def validate(G: nn.Module, pictures: SpadePictures, opt: SpadeOptions) -> dict[str, float]:
-    """Mean L1 distance to the true pictures, in [-1, 1]; with batch statistics every picture alone."""
-    size, total = 1 if opt.sample.norm_stats == "batch" else opt.data.batch, 0.0
-    parts = [[s.name for s in pictures.samples[i : i + size]] for i in range(0, len(pictures), size)]
-    loaded = progress(in_order(pictures, size, opt.data.workers), len(parts), "validation", "batch")
-    for names, (x, ids, color) in zip(parts, loaded, strict=True):
-        fake = paint(G, ids, color, opt, names).cpu()
-        total += float(F.l1_loss(fake, x.float() / 127.5 - 1)) * len(names)
-    return {"val_l1": total / len(pictures)}
+def validate(G: nn.Module, pictures: InOrder, opt: SpadeOptions) -> dict[str, float]:
+    """Mean L1 distance to the true pictures, in [-1, 1]; with batch statistics pictures come alone."""
+    total, names = 0.0, iter([sample.name for sample in pictures.source.samples])
+    for x, ids, color in progress(pictures, len(pictures), "validation", "batch"):
+        fake = paint(G, ids, color, opt, list(islice(names, len(x))))
+        total += float(F.l1_loss(fake, x.to(fake.device).float() / 127.5 - 1)) * len(x)
+    return {"val_l1": total / len(pictures.source)}
 
 
 def train(opt: SpadeOptions) -> None:
@@ -105,15 +64,17 @@ def train(opt: SpadeOptions) -> None:
     # ---- data
     data, loss, optim = opt.data, opt.loss, opt.optim
     with run.in_turn():
-        main, val, rough, palette = spade_data(opt)
+        main, val, rough, palette = spade_data(opt, run.device)
         perceptual = Perceptual(loss.vgg, loss.perceptual_mode).to(run.device) if loss.perceptual else None
     opt = with_steps(opt, len(main), optim.d_steps + 1)
     run.start(opt, data=[s.name for s in main.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
     loading = dict(batch=data.batch, seed=opt.run.seed, start=run.step * (optim.d_steps + 1), share=run.share)
-    loading |= dict(workers=data.workers, pin=run.device.type == "cuda")
+    loading |= dict(workers=data.workers, device=run.device)
     sources = [(main, 1.0)] if rough is None else [(main, 1.0), (rough, opt.rough.weight)]
     sets = [(batches(source, stream=i, **loading), weight) for i, (source, weight) in enumerate(sources)]
+    oasis = opt.model.discriminator == "oasis"
     passes = [sets] if opt.rough.mode == "sum" else [[one] for one in sets]  # steps on the weighted sum of each
+    held = InOrder(val, 1 if opt.sample.norm_stats == "batch" else data.batch, data.workers, run.device)
     shown = main.first(2) + val.first(2)
     if run.step == 0:
         run.grid([[x.permute(1, 2, 0).numpy() for _, x, *_ in shown]], "real")
@@ -126,17 +87,23 @@ def train(opt: SpadeOptions) -> None:
         set_lr(D_opt, optim.d_lr * lr_factor)
         logged = {}  # terms as they come first: the main set's
         for parts in passes:
-            # ---- D steps: hinge (Lim & Ye 2017, arXiv:1705.02894) or its like, with the gradient penalty
+            # ---- D steps: hinge (Lim & Ye 2017, arXiv:1705.02894) or its like, with the gradient penalty; or OASIS's
             for k in range(optim.d_steps):
                 due = loss.penalty != "none" and (run.step * optim.d_steps + k) % loss.penalty_every == 0
                 for source, weight in parts:
-                    m, x, c = network_inputs(next(source), data, run.place)
+                    real = network_inputs(next(source), data, run.place)
+                    m, x, c, _ = real
                     with torch.no_grad(), run.autocast():
                         fake = G(m, c, style=draw_style(G.encoder, x, run.draw)[0], noise=draw_noise(G, m, run.draw))
-                    terms = discriminator_terms(run, D, (m, x, c), fake, loss, due)
-                    gp = loss.gp * loss.penalty_every * terms.get("gp", 0)
+                    if oasis:
+                        terms = oasis_discriminator_terms(run, D, real, fake, loss)
+                    else:
+                        terms = discriminator_terms(run, D, real, fake, loss, due)
+                    regular = loss.gp * loss.penalty_every * terms.get("gp", 0)
+                    regular = regular + loss.labelmix * terms.get("labelmix", 0)
                     with run.autocast_backward(due):
-                        (weight * loss.d_weight * (terms["D_real"] + terms["D_fake"] + gp)).backward(inputs=D_params)
+                        loss_D = loss.d_weight * (terms["D_real"] + terms["D_fake"] + regular)
+                        (weight * loss_D).backward(inputs=D_params)
                     logged = terms | logged
                 run.average(D)
                 D_opt.step()
@@ -144,7 +111,8 @@ def train(opt: SpadeOptions) -> None:
 
             # ---- G step
             for source, weight in parts:
-                m, x, c = network_inputs(next(source), data, run.place)
+                real = network_inputs(next(source), data, run.place)
+                m, x, c, _ = real
                 with run.autocast():
                     style, *posterior = draw_style(G.encoder, x, run.draw)
                     terms = {} if style is None else {"kl": kl_divergence(*posterior)}
@@ -154,7 +122,9 @@ def train(opt: SpadeOptions) -> None:
                         terms["diversity"] = diversity(fake, *others, inside, mean=run.mean)
                     else:
                         fake = G(m, c, draw_noise(G, m, run.draw), style)
-                    terms |= generator_terms(run, D, (m, x, c), fake, loss, perceptual)
+                    terms |= (oasis_generator_terms if oasis else generator_terms)(run, D, real, fake, loss)
+                    if perceptual is not None:
+                        terms["perceptual"] = perceptual(fake, x)
                 loss_G = loss.adv * terms["adv"] + loss.feature_matching * terms.get("feature_matching", 0)
                 loss_G = loss_G + loss.perceptual * terms.get("perceptual", 0)
                 loss_G = loss_G + loss.diversity * terms.get("diversity", 0) + loss.kl * terms.get("kl", 0)
@@ -173,7 +143,7 @@ def train(opt: SpadeOptions) -> None:
                 run.grid(sample_rows(G_mean, shown, opt, palette))
         if run.due(opt.run.eval_every) and len(val):
             with predicting(G_ema.module, opt.sample.norm_stats) as G_mean, run.autocast():
-                run.validated(**validate(G_mean, val, opt))
+                run.validated(**validate(G_mean, held, opt))
         if run.due(opt.run.save_every):
             run.save()
     run.finish()

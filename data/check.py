@@ -110,7 +110,7 @@ def require_sound(items: list, look: Look, settings: list, command: str) -> None
 
     settings: what else the result depends on, plain values; command: what the error names for the list of all.
     """
-    files = [path for item in items for path in _files(item)]
+    files = [path for item in items for path in files_of(item)]
     stamp = stamp_path(files, settings)
     if os.path.exists(stamp):  # unlike Path.exists, False where the cache may not be read
         return
@@ -121,7 +121,7 @@ def require_sound(items: list, look: Look, settings: list, command: str) -> None
     write_stamp(stamp, len(files))
 
 
-def _files(item: Sample | Path) -> list[Path]:
+def files_of(item: Sample | Path) -> list[Path]:
     return [item] if isinstance(item, Path) else [path for path in (item.image, item.label, item.color) if path]
 
 

@@ -4,11 +4,13 @@ import hashlib
 import re
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from engine.errors import UserError
 
 BLACK = np.zeros(3, np.uint8)  # where there is no hair to take a colour from
-MOST_CONTRAST = 4.0  # how much larger recolor makes the hair's differences at most
+MOST_CONTRAST = 4.0  # how much larger tone_curves make the hair's differences at most
 
 
 def hair_color(picture: np.ndarray, hair: np.ndarray) -> np.ndarray | None:
@@ -27,24 +29,26 @@ def color_map(color: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.broadcast_to(color, (*shape, 3)).copy()
 
 
-def recolor(picture: np.ndarray, colors: np.ndarray, hair: np.ndarray, target: np.ndarray) -> None:
-    """Gives the hair another colour, in place: in the picture and in its colour map.
-
-    A tone curve per channel carries the map's colour in the hair (its median) to the target, exactly; a flat map thus
-    becomes the target, one that is not flat keeps its differences, as shadows, lights and lines do. The curve runs
-    straight to 0 below and to 255 above, but nowhere steeper than MOST_CONTRAST: where the old colour is near an end
-    it would tear the noise of saturated hair apart.
+def recolor(picture: Tensor, colors: Tensor, hair: Tensor, curves: np.ndarray) -> tuple[Tensor, Tensor]:
+    """(picture, colours) with hair of another colour: in the picture where it is, in its colour map everywhere.
 
     Args:
-        picture: uint8 [H, W, 3]; colors: uint8 [H, W, 3], or [3] of a flat map; hair: bool [H, W]; target: uint8 [3].
+        picture, colors: uint8 [3, H, W]; hair: bool [1, H, W]; curves: tone_curves's.
     """
-    color = colors.copy() if colors.ndim == 1 else hair_color(colors, hair)
-    if color is None:
-        return
-    for channel in range(3):
-        curve = _tone_curve(int(color[channel]), int(target[channel]))
-        picture[hair, channel] = curve[picture[hair, channel]]
-        colors[..., channel] = curve[colors[..., channel]]
+    tables = torch.from_numpy(curves).to(picture.device)
+    changed = (torch.stack([t[p.int()] for t, p in zip(tables, x, strict=True)]) for x in (picture, colors))
+    return torch.where(hair, next(changed), picture), next(changed)
+
+
+def tone_curves(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """uint8 [3, 256]: for each channel what becomes of its values where a colour, uint8 [3], becomes another.
+
+    A curve carries the old colour, a map's median in the hair, to the new one, exactly; a flat map thus becomes the new
+    colour, one that is not flat keeps its differences, as shadows, lights and lines do. It runs straight to 0 below and
+    to 255 above, but nowhere steeper than MOST_CONTRAST: where the old colour is near an end it would tear the noise of
+    saturated hair apart.
+    """
+    return np.stack([_tone_curve(int(a), int(b)) for a, b in zip(old, new, strict=True)])
 
 
 def _tone_curve(old: int, new: int) -> np.ndarray:

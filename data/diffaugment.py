@@ -4,13 +4,14 @@ Zhao et al. 2020, arXiv:2006.10738. Every sample has its own draw, from torch's 
 device; gradients flow back to the pictures.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from itertools import count
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.chance import Draw, alone
+from engine.chance import Draw, Sample, alone
 
 POLICIES = ("color", "translation", "cutout")
 NEARBY = 1 / 8  # the largest translation, a share of the side
@@ -36,6 +37,29 @@ def diff_augment(x: Tensor, policy: Collection[str], colors: slice = slice(0, 3)
     if "cutout" in policy:
         x = cutout(x, draw)
     return x
+
+
+def augment_alike(
+    policy: Collection[str], colors: slice = slice(0, 3), draw: Draw = alone
+) -> Callable[[Tensor], Tensor]:
+    """diff_augment by one draw for each sample, whichever tensors [B, C, H, W] it is given one after another.
+
+    For pairs: the features of a real and a fake picture of one label correspond only if both were moved alike.
+    """
+    drawn: list[Tensor] = []
+
+    def augmented(x: Tensor) -> Tensor:
+        place = count()
+
+        def again(sample: Sample, x: Tensor) -> Tensor:
+            number = next(place)
+            if number == len(drawn):
+                drawn.append(draw(sample, x))
+            return drawn[number]
+
+        return diff_augment(x, policy, colors, again)
+
+    return augmented
 
 
 def _colors_changed(x: Tensor, draw: Draw) -> Tensor:

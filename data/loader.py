@@ -1,20 +1,29 @@
-"""The endless, resumable loader: the batch of step k is a function of (seed, k), with any number of workers."""
+"""The endless, resumable loader: the batch of step k is a function of (seed, k), with any number of workers.
+
+Items are read and cut by workers; what is done to a whole batch is done on the device.
+"""
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+
+CPU = torch.device("cpu")
 
 
 class Source(Protocol):
-    """A data set whose items are drawn with a random generator of their own (augmentation)."""
+    """A data set whose items are drawn with a random generator of their own (data.pictures.Pictures)."""
+
+    on_device: bool  # the items are on a GPU: they come from this process
 
     def __len__(self) -> int: ...
-    def item(self, index: int, rng: np.random.Generator) -> Any: ...
+    def item(self, index: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]: ...
+    def finished(self, planes: Tensor, draws: Tensor) -> Any: ...
 
 
 class _Drawn(Dataset):
@@ -23,7 +32,7 @@ class _Drawn(Dataset):
     def __init__(self, source: Source, seed: tuple[int, ...]):
         self.source, self.seed = source, seed
 
-    def __getitem__(self, key: tuple[int, int]) -> Any:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         position, index = key
         return self.source.item(index, np.random.default_rng((*self.seed, 1, position)))
 
@@ -59,6 +68,27 @@ def _quiet_worker(_: int) -> None:
         os.setpgrp()
 
 
+def _loader(
+    source: Source, seed: tuple[int, ...], keys: Iterable[list[tuple[int, int]]], workers: int, device: torch.device
+) -> DataLoader:
+    """The items of a source by lists of keys, collated."""
+    workers = 0 if source.on_device else workers
+    return DataLoader(
+        _Drawn(source, seed),
+        batch_sampler=keys,
+        num_workers=workers,
+        worker_init_fn=_quiet_worker,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda" and not source.on_device,
+        generator=torch.Generator(),  # the iterator draws a base seed: not from the global generator
+    )
+
+
+def _finished(source: Source, items: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[Any]:
+    for planes, draws in items:
+        yield source.finished(planes.to(device, non_blocking=True), draws)
+
+
 def batches(
     source: Source,
     batch: int,
@@ -67,39 +97,36 @@ def batches(
     stream: int = 0,
     start: int = 0,
     workers: int = 0,
-    pin: bool = False,
+    device: torch.device = CPU,
     share: Callable[[list], list] | None = None,
 ) -> Iterator[Any]:
-    """Collated batches without end, from that of step `start` on.
+    """Finished batches without end, from that of step `start` on, on the device.
 
     Args:
         batch: pictures in a step, of all processes.
         seed: the run's seed; `stream` tells apart the loaders of one run.
         workers: loader processes; the batches do not depend on their number.
-        pin: page-locked memory, for copies to a GPU.
         share: what a list of the whole batch becomes in this process (engine.run.Run.share); None: all of it.
     """
-    return iter(
-        DataLoader(
-            _Drawn(source, (seed, stream)),
-            batch_sampler=Order(len(source), batch, (seed, stream), start, share),
-            num_workers=workers,
-            worker_init_fn=_quiet_worker if workers else None,
-            pin_memory=pin,
-            generator=torch.Generator(),  # the iterator draws a base seed: not from the global generator
-        )
-    )
+    order = Order(len(source), batch, (seed, stream), start, share)
+    return _finished(source, iter(_loader(source, (seed, stream), order, workers, device)), device)
 
 
-def in_order(source: Source, batch: int, workers: int = 0) -> Iterator[Any]:
-    """One pass over a source in its order, without chance: for validation."""
-    keys = [(index, index) for index in range(len(source))]
-    return iter(
-        DataLoader(
-            _Drawn(source, (0, 0)),
-            batch_sampler=[keys[i : i + batch] for i in range(0, len(keys), batch)],
-            num_workers=workers,
-            worker_init_fn=_quiet_worker if workers else None,
-            generator=torch.Generator(),
-        )
-    )
+class InOrder:
+    """Passes over a source in its order, without chance, for validation: finished batches on the device.
+
+    The workers begin with the first pass and stay for the next.
+    """
+
+    def __init__(self, source: Source, batch: int, workers: int = 0, device: torch.device = CPU):
+        self.source, self.device = source, device
+        keys = [(index, index) for index in range(len(source))]
+        parts = [keys[i : i + batch] for i in range(0, len(keys), batch)]
+        self.loader = _loader(source, (0, 0), parts, workers, device)
+
+    def __len__(self) -> int:
+        """How many batches."""
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        return _finished(self.source, self.loader, self.device)

@@ -68,10 +68,14 @@ def sample_files(
     return {suffix: Image.fromarray(y) for suffix, y in zip(("", *suffixes), made, strict=True)}
 
 
+def to_levels(y: Tensor) -> Tensor:
+    """float in [-1, 1] -> uint8 of the same shape, rounded to the nearest."""
+    return ((y.float() + 1) * 127.5 + 0.5).floor().clamp(0, 255).byte()
+
+
 def to_picture(y: Tensor) -> np.ndarray:
-    """float [1 or 3, H, W] in [-1, 1] -> uint8 [H, W, 3], rounded to the nearest."""
-    levels = ((y.float() + 1) * 127.5 + 0.5).floor().clamp(0, 255).byte()
-    return levels.expand(3, -1, -1).permute(1, 2, 0).contiguous().cpu().numpy()
+    """float [1 or 3, H, W] in [-1, 1] -> uint8 [H, W, 3]."""
+    return to_levels(y).expand(3, -1, -1).permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def own_seed(name: str, sample: int, seed: int) -> int:

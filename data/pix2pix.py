@@ -8,74 +8,67 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from data.augment import cut_window, mirror, window_corner
 from data.check import check_words, look_pix2pix, require_sound
 from data.edges import make_pairs
 from data.files import Sample, read_two, sample_size, split_pairs
 from data.fit import cover_crop
+from data.pictures import Pictures
 from data.sample import VERSION, check_spec, drawn_set
+from data.window import cut, stack, stored_shape, window_corner
 from engine.errors import UserError
 from engine.files import whole_file
 
 
-class Pairs:
-    """Items (x, y), uint8 [3, H, W] each, the input and its target by data.direction, jittered alike when training."""
+class Pairs(Pictures):
+    """Batches (x, y), uint8 [B, 3, H, W] each, the input and its target by data.direction, jittered alike in training.
 
-    def __init__(self, samples: list[Sample], data: Any, training: bool):
-        self.samples, self.data, self.training = samples, data, training
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def item(self, index: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._item(index, rng if self.training else None)
-
-    def first(self, count: int) -> list[tuple[str, torch.Tensor, torch.Tensor]]:
-        """(name, x, y) of the first pairs without chance, for the sample grids."""
-        return [(self.samples[i].name, *self._item(i, None)) for i in range(min(count, len(self)))]
-
-    def _item(self, index: int, rng: np.random.Generator | None) -> tuple[torch.Tensor, torch.Tensor]:
-        data = self.data
-        pair = read_two(self.samples[index])
-        pair = jitter(pair, data.size, data.load_size, data.preprocess, rng)
-        if rng and "mirror" in data.augment:
-            pair = mirror(pair, rng)
-        a, b = (torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))) for picture in pair)
-        return (a, b) if data.direction == "AtoB" else (b, a)
-
-
-def jitter(
-    pair: tuple[np.ndarray, np.ndarray],
-    size: tuple[int, int],
-    load_size: int | None,
-    mode: str,
-    rng: np.random.Generator | None,
-) -> list[np.ndarray]:
-    """Both pictures, uint8 [H, W, 3], brought to `size` by the mode of data.preprocess, through the same window.
-
-    The margin for the window is that of load_size, by default 286 to 256 (Isola et al. 2017, arXiv:1611.07004, sec.
-    6.2). rng None: without chance and margin, in the middle. What a picture does not fill repeats its border.
+    data.preprocess says how; its margin is that of data.load_size, by default 286 to 256 (Isola et al. 2017,
+    arXiv:1611.07004, sec. 6.2), and none without chance. What a picture does not fill repeats its border.
     """
-    if mode == "none":
-        return [cover_crop(picture, size) for picture in pair]
-    height, width = pair[0].shape[:2]
-    margin = 1.0 if rng is None else 286 / 256 if load_size is None else load_size / max(size)
-    load = (round(size[0] * margin), round(size[1] * margin))
-    if mode == "resize_and_crop":
-        scaled = load
-    elif mode == "crop":
-        factor = max(1.0, size[0] / height, size[1] / width)
-        scaled = (max(size[0], round(height * factor)), max(size[1], round(width * factor)))
-    else:
-        across = size[1] if mode == "scale_width" or rng is None else load_size or load[1]
-        scaled = (max(1, round(height * across / width)), across)
-    corner = window_corner(scaled, size, None if mode == "scale_width" else rng)
-    return [cut_window(picture, scaled, corner, size) for picture in pair]
+
+    def decode(self, sample: Sample) -> np.ndarray:
+        size, pair = self.data.size, read_two(sample)
+        if self.data.preprocess == "none":
+            return stack([cover_crop(picture, size) for picture in pair])
+        shape = pair[0].shape[:2]
+        return stack(list(pair), stored_shape(shape, self._scaled(shape), size))
+
+    def window(self, planes: Tensor, host: Tensor, rng: np.random.Generator | None) -> Tensor:
+        if self.data.preprocess == "none":
+            return planes
+        scaled = self._scaled(tuple(planes.shape[1:]))
+        corner = window_corner(scaled, self.data.size, None if self.data.preprocess == "scale_width" else rng)
+        return cut(planes, scaled, corner, self.data.size)
+
+    def _scaled(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """The size (H, W) that a picture of a shape is brought to before its window is cut; its own size stays."""
+        (height, width), size, data = shape, self.data.size, self.data
+        margin = 1.0 if not self.training else 286 / 256 if data.load_size is None else data.load_size / max(size)
+        load = (round(size[0] * margin), round(size[1] * margin))
+        if data.preprocess == "resize_and_crop":
+            return load
+        if data.preprocess == "crop":
+            factor = max(1.0, size[0] / height, size[1] / width)
+            return max(size[0], round(height * factor)), max(size[1], round(width * factor))
+        across = size[1] if data.preprocess == "scale_width" or not self.training else data.load_size or load[1]
+        return max(1, round(height * across / width)), across
+
+    def parts(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = planes[:, :3], planes[:, 3:]
+        return (a, b) if self.data.direction == "AtoB" else (b, a)
+
+    def settings(self) -> list:
+        return [self.data.preprocess, self.training, self.data.load_size, *super().settings()]
+
+    def first(self, count: int) -> list[tuple[str, Tensor, Tensor]]:
+        """(name, x, y) of the first pairs without chance, for the sample grids."""
+        return [(sample.name, *parts) for sample, *parts in super().first(count)]
 
 
-def pix2pix_data(opt: Any) -> tuple[Pairs, Pairs]:
-    """Training and validation pairs of the options, checked once.
+def pix2pix_data(opt: Any, device: torch.device | None = None) -> tuple[Pairs, Pairs]:
+    """Training and validation pairs of the options, checked once. device: as in seg_data.
 
     Raises:
         UserError: a folder or a file is not as data/check.py wants it.
@@ -91,7 +84,10 @@ def pix2pix_data(opt: Any) -> tuple[Pairs, Pairs]:
     require_sound(train + val, look_pix2pix, ["pix2pix", len(train)], command)
     if opt.run.keep_best is not None and not val:
         raise UserError("run.keep_best: there are no validation pairs; give data.val or data.val_share, or set it none")
-    return Pairs(train, data, True), Pairs(val, data, False)
+    pairs, held = Pairs(train, data, True), Pairs(val, data, False)
+    pairs.keep("training pairs", device)
+    held.keep("validation pairs", device)
+    return pairs, held
 
 
 def _drawn(data: Any) -> Path:

@@ -78,6 +78,21 @@ def translate(
     return torch.cat(made, 1)
 
 
+def pictures_of(G: torch.nn.Module, opt: Any, x: Tensor, name: str, samples: int = 1) -> Tensor:
+    """What predict.py makes of the picture x, uint8 [3, H, W], of that name: [samples * C', H, W] in [-1, 1]."""
+    x = to_input(x[None].to(next(G.parameters()).device), opt.model.in_channels)
+    return translate(G, x, [name], samples, nz=opt.model.z, dropout=opt.predict_dropout)[0]
+
+
+def sample_rows(G: torch.nn.Module, shown: list[tuple], opt: Any) -> list[list[np.ndarray]]:
+    """Rows input | fake (three with a latent) | target."""
+    rows = []
+    for name, x, y in shown:
+        fakes = pictures_of(G, opt, x, name, 3 if opt.model.z else 1).split(opt.model.out_channels)
+        rows.append([x.permute(1, 2, 0).numpy(), *map(to_picture, fakes), y.permute(1, 2, 0).numpy()])
+    return rows
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("pix2pix")
     group.add_argument("--edges", action="store_true", help="the input is photos or drawings: use their edges")

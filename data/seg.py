@@ -5,69 +5,68 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from data.augment import color_augment, mirror, to_size
 from data.check import check_command, checked
 from data.files import Sample, read_pair, sample_size, split_pairs, training_samples
 from data.images import list_pictures, picture_size, read_picture
 from data.palette import Palette, palette_of
+from data.pictures import Pictures
 from data.sample import drawn_set
+from data.window import LABEL, covering, covering_window
 from engine.errors import UserError
 
 
-def _to_tensor(picture: np.ndarray) -> torch.Tensor:
-    """uint8 [H, W, 3] -> uint8 [3, H, W]; it becomes a float in [0, 1] on the device."""
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
-
-
-class LabeledPictures:
-    """Items (x uint8 [3, H, W], y uint8 [H, W] with 255 ignored), augmented when training."""
+class LabeledPictures(Pictures):
+    """Batches (x uint8 [B, 3, H, W], y uint8 [B, H, W] with 255 ignored), augmented when training."""
 
     def __init__(self, samples: list[Sample], palette: Palette, data: Any, training: bool):
-        self.samples, self.palette, self.data = samples, palette, data
-        self.names = data.augment if training else ()
+        super().__init__(samples, data, training)
+        self.palette = palette
 
-    def __len__(self) -> int:
-        return len(self.samples)
+    def decode(self, sample: Sample) -> np.ndarray:
+        arrays = read_pair(sample, self.palette, self.data.ignore, self.data.label_colors)
+        return covering(arrays, self.data.size, self.names)
 
-    def item(self, index: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        data = self.data
-        picture, label = read_pair(self.samples[index], self.palette, data.ignore, data.label_colors)
-        if data.size != "native":
-            picture, label = to_size([picture, label], data.size, self.names, rng)
-        picture = color_augment(picture, self.names, rng)
-        if "mirror" in self.names:
-            picture, label = mirror([picture, label], rng)
-        return _to_tensor(picture), torch.from_numpy(label)
+    def window(self, planes: Tensor, host: Tensor, rng: np.random.Generator | None) -> Tensor:
+        return covering_window(planes, self.data.size, self.names, rng, LABEL)
+
+    def parts(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+        return planes[:, :3], planes[:, LABEL]
+
+    def settings(self) -> list:
+        palette, data = self.palette, self.data
+        return [palette.names, palette.colors, sorted(data.ignore), data.label_colors, *super().settings()]
 
 
-class UnlabeledPictures:
-    """Items x uint8 [3, H, W], augmented as the labelled ones."""
+class UnlabeledPictures(Pictures):
+    """Batches x uint8 [B, 3, H, W], augmented as the labelled ones."""
 
     def __init__(self, paths: list[Path], data: Any):
-        self.paths, self.data = paths, data
+        super().__init__(paths, data, True)
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    def decode(self, sample: Path) -> np.ndarray:
+        return covering([read_picture(sample)], self.data.size, self.names)
 
-    def item(self, index: int, rng: np.random.Generator) -> torch.Tensor:
-        picture, names = read_picture(self.paths[index]), self.data.augment
-        if self.data.size != "native":
-            (picture,) = to_size([picture], self.data.size, names, rng)
-        picture = color_augment(picture, names, rng)
-        if "mirror" in names:
-            (picture,) = mirror([picture], rng)
-        return _to_tensor(picture)
+    def window(self, planes: Tensor, host: Tensor, rng: np.random.Generator | None) -> Tensor:
+        return covering_window(planes, self.data.size, self.names, rng)
+
+    def parts(self, planes: Tensor) -> Tensor:
+        return planes
 
 
-def first_items(*sources: LabeledPictures | UnlabeledPictures | None) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
-    """(x, y or None) of the first two pictures of every source, for the sample grids."""
-    items = [s.item(i, np.random.default_rng(i)) for s in sources if s is not None for i in range(min(2, len(s)))]
-    return [item if isinstance(item, tuple) else (item, None) for item in items]
+def first_items(*sources: LabeledPictures | UnlabeledPictures | None) -> list[tuple[Tensor, Tensor | None]]:
+    """(x, y or None) of the first two pictures of every source without chance, for the sample grids."""
+    items = [item for source in sources if source is not None for item in source.first(2)]
+    return [(x, y[0] if y else None) for _, x, *y in items]
 
 
-def seg_data(opt: Any) -> tuple[LabeledPictures, LabeledPictures, UnlabeledPictures | None, Palette]:
+def seg_data(
+    opt: Any, device: torch.device | None = None
+) -> tuple[LabeledPictures, LabeledPictures, UnlabeledPictures | None, Palette]:
     """Training, validation and unlabelled pictures (None without) of the options, checked once.
+
+    device: of the training, for which they are decoded once as data.cache says; None: they are read when asked for.
 
     Raises:
         UserError: a folder or a file is not as data/check.py wants it, or the sizes do not go together.
@@ -87,12 +86,17 @@ def seg_data(opt: Any) -> tuple[LabeledPictures, LabeledPictures, UnlabeledPictu
         raise UserError(
             "run.keep_best: there are no validation pictures; give data.val or data.val_share, or set it none"
         )
-    if not paths and opt.loss.semi_adv + opt.loss.semi_st > 0:
+    if not paths and opt.teaches_unlabeled:
         print("note: no data.unlabeled: training on the labelled pictures alone")
     if data.size == "native":
         _same_size(train, paths, data.batch)
+    labeled, held = LabeledPictures(train, palette, data, True), LabeledPictures(val, palette, data, False)
     pictures = UnlabeledPictures(paths, data) if paths else None
-    return LabeledPictures(train, palette, data, True), LabeledPictures(val, palette, data, False), pictures, palette
+    labeled.keep("training pictures", device)
+    held.keep("validation pictures", device)
+    if pictures is not None:
+        pictures.keep("unlabelled pictures", device)
+    return labeled, held, pictures, palette
 
 
 def _drawn(data: Any) -> tuple[Path, Path]:

@@ -1,4 +1,6 @@
-"""Reading and writing the seg family's pictures in prediction: label maps, overlays, pairs, the original's filter."""
+"""Reading and writing the seg family's pictures in prediction: label maps, overlays, pairs, samples, the original's
+filter.
+"""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ import torch
 from PIL import Image
 
 from data.images import read_picture
-from data.palette import IGNORED, colorize, encode_label, ids_by_color, palette_of
+from data.palette import IGNORED, Palette, colorize, encode_label, ids_by_color, palette_of
 from engine.errors import UserError
 
 
@@ -38,6 +40,21 @@ def filter_reason(picture: np.ndarray, ids: np.ndarray) -> str | None:
         if (ids == class_id).sum() < least * area:
             return reason
     return None
+
+
+@torch.no_grad()
+def sample_rows(
+    G: torch.nn.Module, pictures: list[tuple[torch.Tensor, torch.Tensor | None]], palette: Palette
+) -> list[list[np.ndarray]]:
+    """Rows picture | label (white where there is none) | prediction."""
+    device = next(G.parameters()).device
+    rows = []
+    for x, y in pictures:
+        predicted = G(x[None].to(device).float() / 255).argmax(1)[0].byte().cpu().numpy()
+        picture = x.permute(1, 2, 0).numpy()
+        label = np.full_like(picture, 255) if y is None else colorize(y.numpy(), palette)
+        rows.append([picture, label, colorize(predicted, palette)])
+    return rows
 
 
 def add_arguments(parser: ArgumentParser) -> None:

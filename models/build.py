@@ -20,6 +20,7 @@ from models.seg_unet import SegUNet
 from models.spade_discriminator import SpadeDiscriminator
 from models.spade_encoder import StyleEncoder
 from models.spade_generator import SpadeGenerator
+from models.spade_oasis import OasisDiscriminator
 from models.spade_paper import PaperGenerator
 
 
@@ -91,8 +92,16 @@ def spade_generator(opt: Any) -> nn.Module:
 
 
 def spade_discriminator(opt: Any) -> nn.Module:
-    """D of the spade family: label, picture, colours [B, L + 3 (+ 3), H, W] -> per scale its maps, logits last."""
-    m, channels = opt.model, opt.data.label_channels + (6 if opt.data.color else 3)
+    """D of the spade family: label, picture, colours [B, L + 3 (+ 3), H, W] -> per scale its maps, logits last.
+
+    OASIS's gets no label, which it has to find: its logits are of every pixel's class.
+    """
+    m, pictures = opt.model, 6 if opt.data.color else 3
+    if m.discriminator == "oasis":
+        levels = min(6, min(opt.data.size).bit_length() - 3)  # down to 4x4 at least; all sides are multiples of 64
+        norms = dict(conv_norm=m.conv_norm, norm=m.d_norm, eps=m.norm_eps)
+        return OasisDiscriminator(pictures, len(opt.data.class_names), m.d_width, levels, **norms)
+    channels = opt.data.label_channels + pictures
     if m.discriminator == "multiscale":
         layout = dict(layers=m.d_layers, count=m.num_discriminators, halve_width=False)
         D = MultiscaleDiscriminator(channels, m.d_width, norm=m.d_norm, conv_norm=m.conv_norm, eps=m.norm_eps, **layout)

@@ -1,14 +1,14 @@
 """The latents of the dcgan family, the ways between them, and the pictures that G makes of them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from data.picture_io import own_generator
+from data.picture_io import own_generator, to_levels
 
 SLICE = 16  # pictures in a forward of G: always as many, since convolutions may round otherwise in another batch
 
@@ -48,6 +48,13 @@ def generate(G: nn.Module, z: Tensor, y: Tensor | None = None) -> Tensor:
     filled = torch.arange(math.ceil(len(z) / size) * size).clamp(max=len(z) - 1)
     made = [G(z[i].to(device), None if y is None else y[i].to(device)).float() for i in filled.split(size)]
     return torch.cat(made)[: len(z)]
+
+
+def generated(G: nn.Module, opt: Any, count: int, seed: int = 0) -> Iterator[Tensor]:
+    """The pictures numbered below `count` as predict.py writes them: batches uint8 [B, 3, S, S], on G's device."""
+    for start in range(0, count, 4 * SLICE):
+        numbers = range(start, min(start + 4 * SLICE, count))
+        yield to_levels(generate(G, *draw_latents(opt, numbers, seed)))
 
 
 def linear(a: Tensor, b: Tensor, t: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Layers that the families share: spectral normalisation, convolutions, norms, sub-pixel conv, padding."""
 
+from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -7,6 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SPECTRAL_EPS = 1e-6
+
+Perturb = Callable[[Tensor], Tensor]  # features [B, C, H, W] -> the same shape
+
+
+def unchanged(features: Tensor) -> Tensor:
+    """The Perturb that does nothing."""
+    return features
 
 
 class _DivideBySigma(torch.autograd.Function):

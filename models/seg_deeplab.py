@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.aspp import ASPP
-from models.layers import SubPixelConv, conv, norm_layer, pad_to_multiple
+from models.layers import Perturb, SubPixelConv, conv, norm_layer, pad_to_multiple, unchanged
 from models.resnet import MSRAResNet101, ResNetEncoder
 
 
@@ -47,10 +47,10 @@ class ResNetDeepLab(nn.Module):
         self.up3 = SubPixelConv(width // 4, width // 8, conv_norm=conv_norm)
         self.to_class = conv(width // 8, classes, 3, padding=1, conv_norm=conv_norm)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """RGB [B,3,H,W] in [0,1], any size -> class logits [B,classes,H,W]."""
+    def forward(self, x: Tensor, perturb: Perturb = unchanged) -> Tensor:
+        """RGB [B,3,H,W] in [0,1], any size -> class logits [B,classes,H,W]. perturb: of the encoder's features."""
         x, (height, width) = pad_to_multiple(x, 8)
-        h = self.encoder(x)  # ends in a ReLU, on which the original's leaky ReLU changes nothing
+        h = perturb(self.encoder(x))  # ends in a ReLU, on which the original's leaky ReLU changes nothing
         h = F.leaky_relu(self.norm1(self.atrous1(h)), 0.2, inplace=True)
         h = F.leaky_relu(self.norm2(self.atrous2(h)), 0.2, inplace=True)
         h = self.aspp(h)

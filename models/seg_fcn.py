@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.aspp import ASPP
-from models.layers import SubPixelConv, conv, norm_layer, pad_to_multiple
+from models.layers import Perturb, SubPixelConv, conv, norm_layer, pad_to_multiple, unchanged
 
 
 class DilatedFCN(nn.Module):
@@ -41,21 +41,21 @@ class DilatedFCN(nn.Module):
         self.up2 = SubPixelConv(width * 2, width, conv_norm=conv_norm)
         self.to_class = conv(width, classes, 3, padding=1, conv_norm=conv_norm)
 
-    def half_resolution(self, x: Tensor) -> Tensor:
+    def half_resolution(self, x: Tensor, perturb: Perturb = unchanged) -> Tensor:
         """[B,in_channels,H,W] in [0,1], H and W multiples of 8 -> class logits [B,classes,H/2,W/2]."""
         h = F.relu(self.norm1(self.conv1(x)), inplace=True)
         h = F.relu(self.norm2(self.conv2(h)), inplace=True)
         h = F.relu(self.norm3(self.conv3(h)), inplace=True)
         h = F.relu(self.norm4(self.atrous1(h)), inplace=True)
         h = F.relu(self.norm5(self.atrous2(h)), inplace=True)
-        h = self.aspp(h)
+        h = self.aspp(perturb(h))
         h = F.relu(self.up1(h), inplace=True)
         h = F.relu(self.up2(h), inplace=True)
         return self.to_class(h)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B,in_channels,H,W] in [0,1], any size -> class logits [B,classes,H,W]."""
+    def forward(self, x: Tensor, perturb: Perturb = unchanged) -> Tensor:
+        """[B,in_channels,H,W] in [0,1], any size -> class logits [B,classes,H,W]. perturb: of what enters the ASPP."""
         x, (height, width) = pad_to_multiple(x, 8)
-        logits = self.half_resolution(x)
+        logits = self.half_resolution(x, perturb)
         logits = F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)
         return logits[..., :height, :width]

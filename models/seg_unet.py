@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers import conv, deconv, norm_layer, pad_to_multiple
+from models.layers import Perturb, conv, deconv, norm_layer, pad_to_multiple, unchanged
 
 
 class SegUNet(nn.Module):
@@ -47,16 +47,19 @@ class SegUNet(nn.Module):
         self.to_class = conv(width, classes, 3, padding=1, conv_norm=conv_norm)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B,in_channels,H,W] in [0,1], any size -> class logits [B,classes,H,W]."""
+    def forward(self, x: Tensor, perturb: Perturb = unchanged) -> Tensor:
+        """[B,in_channels,H,W] in [0,1], any size -> class logits [B,classes,H,W].
+
+        perturb: of all that the way up takes from the way down, each by itself.
+        """
         x, (height, width) = pad_to_multiple(x, 16)
         x1 = F.relu(self.down_norm1(self.down1(x)), inplace=True)
         x2 = F.relu(self.down_norm2(self.down2(x1)), inplace=True)
         x3 = F.relu(self.down_norm3(self.down3(x2)), inplace=True)
         x4 = F.relu(self.down_norm4(self.down4(x3)), inplace=True)
         x5 = F.relu(self.down_norm5(self.down5(x4)), inplace=True)
-        h = F.relu(self.dropout(self.up_norm1(self.up1(x5))), inplace=True)
-        h = F.relu(self.dropout(self.up_norm2(self.up2(torch.cat((x4, h), 1)))), inplace=True)
-        h = F.relu(self.dropout(self.up_norm3(self.up3(torch.cat((x3, h), 1)))), inplace=True)
-        h = F.relu(self.up_norm4(self.up4(torch.cat((x2, h), 1))), inplace=True)
+        h = F.relu(self.dropout(self.up_norm1(self.up1(perturb(x5)))), inplace=True)
+        h = F.relu(self.dropout(self.up_norm2(self.up2(torch.cat((perturb(x4), h), 1)))), inplace=True)
+        h = F.relu(self.dropout(self.up_norm3(self.up3(torch.cat((perturb(x3), h), 1)))), inplace=True)
+        h = F.relu(self.up_norm4(self.up4(torch.cat((perturb(x2), h), 1))), inplace=True)
         return self.to_class(h)[..., :height, :width]

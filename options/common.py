@@ -6,6 +6,8 @@ from typing import Any
 
 from options.fields import choice, flag_or, integer, list_of, number, option, optional, path, size, text
 
+LEAST_COMPARED = 50  # pictures of a set: of fewer, KID is mostly noise and FID mostly bias
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -61,6 +63,12 @@ class DataOptions:
 @dataclass(frozen=True)
 class SplitDataOptions(DataOptions):
     val: str | None = option(None, optional(path("a folder or a list file")), "validation data; default root/val")
+    cache: str = option(
+        "auto",
+        choice("auto", "none", "disk", "ram", "device"),
+        "where the decoded pictures are: a mapped file, memory, the GPU; none: decoded each time; auto: the GPU if "
+        "they fit well, else a file if the disk has room, else none",
+    )
     val_share: float = option(0.1, number(0, 0.9), "split off by file name when there is neither data.val nor val/")
 
 

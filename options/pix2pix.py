@@ -78,6 +78,13 @@ class Pix2PixLossOptions:
     d_weight: float = option(0.5, number(0), "factor of D's whole loss (the paper: 0.5)")
     gp: float = option(10.0, number(0), "wgan-gp: weight of the gradient penalty")
     gp_target: float = option(1.0, number(0), "wgan-gp: the gradient norm that it asks for")
+    r1: float = option(0.0, number(0), "gamma of R1, the penalty of D's gradient at the targets (not with wgan-gp)")
+    penalty_every: int = option(1, integer(1), "lazy: R1 only in every k-th D step, k times as strong")
+    diffaugment: tuple = option(
+        (),
+        list_of(choice("color", "translation", "cutout")),
+        "DiffAugment on all that D sees, for small sets: color on the picture, the others on input and picture alike",
+    )
 
     @property
     def gan_mode(self) -> str:
@@ -130,7 +137,13 @@ class Pix2PixOptions:
             raise ValueError(
                 f"loss.mode_seeking={self.loss.mode_seeking:g}: there is no latent to seek with; set model.z (MSGAN: 8)"
             )
+        self._check_small_data()
         check_keep_best(self.run.keep_best, ["val_l1"], "min")
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether there is anything for D to do."""
+        return self.loss.adv > 0 or self.loss.feature_matching > 0
 
     @property
     def predict_dropout(self) -> bool:
@@ -141,6 +154,18 @@ class Pix2PixOptions:
     def network_keys(self) -> tuple[str, ...]:
         """Changing one of these would change the network: refused on resume. A U-Net's depth follows from the size."""
         return ("model.", "data.direction", *(["data.size"] if self.model.generator == "unet" else []))
+
+    def _check_small_data(self):
+        loss = self.loss
+        if loss.r1 and loss.gan == "wgan-gp":
+            raise ValueError(f"loss.r1={loss.r1:g}: wgan-gp has a penalty of its own (loss.gp); leave it out")
+        if loss.penalty_every > 1 and not loss.r1:
+            raise ValueError(f"loss.penalty_every={loss.penalty_every}: there is no R1; set loss.r1, or leave it out")
+        for name, value in (("r1", f"{loss.r1:g}"), ("diffaugment", ",".join(loss.diffaugment))):
+            if getattr(loss, name) and not self.adversarial:
+                raise ValueError(
+                    f"loss.{name}={value}: D is not trained (loss.adv=0, loss.feature_matching=0); leave it out"
+                )
 
     def _check_size(self):
         sides = self.data.size

@@ -9,6 +9,15 @@ from options.common import EMAOptions, RunOptions, SplitDataOptions, check_keep_
 from options.fields import choice, classes, flag, group, integer, list_of, number, option, optional, path
 
 DEFAULT_FILE = Path(__file__).with_suffix(".yaml")
+CONSISTENCY = ("fixmatch", "unimatch")  # the values of semi.method with pseudo-labels, losses/consistency.py
+
+
+def _refuse_changed(group: Any, name: str, keys: tuple[str, ...], method: str) -> None:
+    """Raises a ValueError if one of the keys, without effect under semi.method, is neither 0 nor at its default."""
+    for key in keys:
+        value = getattr(group, key)
+        if value not in (0, type(group).__dataclass_fields__[key].default):
+            raise ValueError(f"{name}.{key}={value}: has no effect with semi.method={method}; leave it out")
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,8 @@ class SegDataOptions(SplitDataOptions):
             raise ValueError(
                 f"data.augment={','.join(sorted(cut))}: data.size=native keeps pictures as they are; give N"
             )
+        if self.size == "native" and self.cache not in ("auto", "none"):
+            raise ValueError(f"data.cache={self.cache}: data.size=native is decoded each time; give N, or leave it out")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -87,11 +98,13 @@ class SegModelOptions:
 @dataclass(frozen=True)
 class SegLossOptions:
     gan: str = option("hinge", choice("bce", "lsgan", "hinge"), "adversarial loss (the paper: bce)")
-    adv: float = option(0.01, number(0), "weight of the adversarial term on labelled pictures; 0 with semi_* 0: no D")
-    semi_adv: float = option(0.001, number(0), "weight of the adversarial term on unlabelled pictures")
-    semi_st: float = option(0.1, number(0), "weight of the self-taught term on unlabelled pictures")
-    semi_threshold: float = option(0.2, number(0, 1), "self-taught where D's confidence is above this")
-    semi_start: int = option(5000, integer(0), "steps before the unlabelled pictures are used")
+    adv: float = option(
+        0.01, number(0), "adversarial: weight of its term on labelled pictures; 0 with semi_adv and semi_st 0: no D"
+    )
+    semi_adv: float = option(0.001, number(0), "adversarial: weight of its term on unlabelled pictures")
+    semi_st: float = option(0.1, number(0), "adversarial: weight of the self-taught term on unlabelled pictures")
+    semi_threshold: float = option(0.2, number(0, 1), "adversarial: self-taught where D's confidence is above this")
+    semi_start: int = option(5000, integer(0), "steps before the unlabelled pictures are used, by any semi.method")
     ce_mean: str = option(
         "valid", choice("valid", "all"), "valid: mean over the counted pixels; all: over B*C*H*W, as the original"
     )
@@ -99,6 +112,29 @@ class SegLossOptions:
     dice: float = option(0.0, number(0), "weight of the Dice loss")
     focal: float = option(0.0, number(0), "weight of the focal loss (gamma 2)")
     lovasz: float = option(0.0, number(0), "weight of the Lovasz-softmax loss")
+
+
+@dataclass(frozen=True)
+class SegSemiOptions:
+    method: str = option(
+        "adversarial",
+        choice("none", "adversarial", *CONSISTENCY),
+        "what unlabelled pictures teach: none (supervised, no D), Hung et al. (loss.semi_*), or weak-to-strong "
+        "consistency",
+    )
+    threshold: float = option(0.95, number(0, 1), "fixmatch, unimatch: least probability of a pixel's pseudo-label")
+    weight: float = option(1.0, number(above=0), "fixmatch, unimatch: weight of the unlabelled pictures' terms")
+    teacher: str = option(
+        "student", choice("student", "ema"), "fixmatch, unimatch: pseudo-labels by G, or by its averaged weights"
+    )
+
+    @property
+    def consistency(self) -> bool:
+        return self.method in CONSISTENCY
+
+    def __post_init__(self):
+        if not self.consistency:
+            _refuse_changed(self, "semi", ("threshold", "weight", "teacher"), self.method)
 
 
 @dataclass(frozen=True)
@@ -130,13 +166,32 @@ class SegOptions:
     data: SegDataOptions = group(SegDataOptions)
     model: SegModelOptions = group(SegModelOptions)
     loss: SegLossOptions = group(SegLossOptions)
+    semi: SegSemiOptions = group(SegSemiOptions)
     optim: SegOptimOptions = group(SegOptimOptions)
     ema: EMAOptions = group(EMAOptions)
     sample: SegSampleOptions = group(SegSampleOptions)
+
+    @property
+    def teaches_unlabeled(self) -> bool:
+        """Whether unlabelled pictures have a part in the loss."""
+        adversarial = self.semi.method == "adversarial" and self.loss.semi_adv + self.loss.semi_st > 0
+        return self.semi.consistency or adversarial
 
     def __post_init__(self):
         names, weights = self.data.class_names, self.loss.class_weights
         if weights is not None and len(weights) != len(names):
             raise ValueError(f"loss.class_weights: {len(weights)} weights for {len(names)} classes; give one per class")
+        if self.semi.method != "adversarial":
+            keys = ("adv", "semi_adv", "semi_st", "semi_threshold")
+            _refuse_changed(self.loss, "loss", keys, self.semi.method)
+        if self.semi.consistency and self.data.batch % 2:
+            raise ValueError(
+                f"data.batch={self.data.batch}: semi.method={self.semi.method} mixes unlabelled pictures in pairs; "
+                "use an even number"
+            )
+        if self.semi.teacher == "ema" and not self.ema.half_life:
+            raise ValueError(
+                "semi.teacher=ema: ema.half_life=0 averages nothing; set it above 0, or semi.teacher=student"
+            )
         metrics = ["miou", "pixel_accuracy", *(f"iou/{name}" for name in names)]
         check_keep_best(self.run.keep_best, metrics, "max")

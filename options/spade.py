@@ -89,9 +89,11 @@ class SpadeModelOptions:
     noise: bool = option(True, flag(), "mapping: noise added before every norm, strength learned")
     style: int = option(0, integer(0, 1024), "length of the style code of an encoder of the picture, 0: no encoder")
     discriminator: str = option(
-        "attention", choice("attention", "multiscale"), "attention: the original's; multiscale: the paper's"
+        "attention",
+        choice("attention", "multiscale", "oasis"),
+        "attention: the original's; multiscale: the paper's; oasis: a U-Net that finds each pixel's class",
     )
-    d_width: int = option(64, integer(1), "channels of D's first layer")
+    d_width: int = option(64, integer(1), "channels of D's first layer (oasis's own: 128)")
     d_layers: int = option(3, integer(1, 6), "multiscale: strided layers of each")
     num_discriminators: int = option(2, integer(1, 4), "multiscale: how many, each on half the size, equally wide")
     conv_norm: str = option("spectral", choice("none", "spectral"), "spectral normalisation of the convolutions")
@@ -99,7 +101,7 @@ class SpadeModelOptions:
         "batch", choice("batch", "instance", "none"), "normalisation in G; its style encoder always has instance"
     )
     d_norm: str = option(
-        "batch", choice("batch", "instance", "none"), "normalisation in D (multiscale's own: instance)"
+        "batch", choice("batch", "instance", "none"), "normalisation in D (multiscale's own: instance, oasis's: none)"
     )
     norm_eps: float = option(2e-5, number(above=0), "added to the variance")
 
@@ -128,6 +130,12 @@ class SpadeLossOptions:
     diversity: float = option(0.0, number(0), "weight of mode seeking between two noises of one label")
     diversity_class: str = option("hair", text("a class"), "where the two pictures shall differ")
     kl: float = option(0.05, number(0), "model.style: weight of the KL term")
+    labelmix: float = option(10.0, number(0), "oasis: weight of the LabelMix consistency in D's loss, 0: none")
+    diffaugment: tuple = option(
+        (),
+        list_of(choice("color", "translation", "cutout")),
+        "DiffAugment on all that D sees, for small sets: color on the picture, the others on label and colours too",
+    )
 
     def __post_init__(self):
         if self.penalty != "none" and not self.penalty_on:
@@ -173,9 +181,11 @@ class SpadeOptions:
 
     @property
     def network_keys(self) -> tuple[str, ...]:
-        """Changing one of these would change the network: refused on resume. A style encoder ends in the size."""
+        """Changing one of these would change a network: refused on resume. A style encoder ends in the size, and
+        OASIS's discriminator is as deep as it asks for.
+        """
         keys = ("model.", "data.classes", "data.background", "data.color", "data.hair")
-        return keys + ("data.size",) * bool(self.model.style)
+        return keys + ("data.size",) * bool(self.model.style or self.model.discriminator == "oasis")
 
     def __post_init__(self):
         sides, m, loss = self.data.size, self.model, self.loss
@@ -197,4 +207,30 @@ class SpadeOptions:
         if loss.diversity and loss.diversity_class not in set(self.data.class_names) - {self.data.background}:
             names = ", ".join(name for name in self.data.class_names if name != self.data.background)
             raise ValueError(f"loss.diversity_class={loss.diversity_class}: there is no such class; use {names}")
+        self._check_oasis()
         check_keep_best(self.run.keep_best, ["val_l1"], "min")
+
+    def _check_oasis(self) -> None:
+        """What OASIS's discriminator has no use for, and what only it has use for, is set by mistake."""
+        kind, loss = self.model.discriminator, self.loss
+        if kind != "oasis" and loss.labelmix != SpadeLossOptions().labelmix:
+            raise ValueError(
+                f"loss.labelmix={loss.labelmix:g}: {kind} gives no classes; use model.discriminator=oasis, or leave it "
+                "out"
+            )
+        for group_name, name, needed in (
+            ("loss", "feature_matching", 0.0),
+            ("loss", "penalty", "none"),
+            ("loss", "gan", "hinge"),
+            ("model", "d_layers", 3),
+            ("model", "num_discriminators", 2),
+        ):
+            options = getattr(self, group_name)
+            value, default = getattr(options, name), getattr(type(options)(), name)
+            if kind == "oasis" and value != needed:
+                given = f"{value:g}" if isinstance(value, float) else value
+                remedy = "leave it out" if needed == default else f"set it {needed or 0} (options/spade_oasis.yaml)"
+                raise ValueError(
+                    f"{group_name}.{name}={given}: model.discriminator=oasis, which learns classes, has no use for it; "
+                    f"{remedy}"
+                )

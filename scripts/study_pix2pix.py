@@ -26,14 +26,13 @@ import torch
 from PIL import Image, ImageDraw
 
 from data.pix2pix import pix2pix_data
-from data.pix2pix_io import to_input
+from data.pix2pix_io import pictures_of, to_input
 from engine.errors import UserError, door
 from engine.logs import contact_sheet
 from models.layers import predicting
 from options.load import load
 from options.pix2pix import DEFAULT_FILE, Pix2PixOptions
 from predict import load_network
-from train_pix2pix import pictures_of
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = {

@@ -26,16 +26,17 @@ import torch
 from PIL import Image
 
 from data.files import find_pairs
-from data.loader import in_order
+from data.loader import InOrder
 from data.palette import ANIME
 from data.seg import LabeledPictures, seg_data
+from data.seg_io import sample_rows
 from engine import checkpoint
 from engine.errors import UserError, door
 from engine.logs import contact_sheet
 from models import build
 from options.load import load
 from options.seg import DEFAULT_FILE, SegOptions
-from train_seg import sample_rows, train, validate
+from train_seg import train, validate
 
 DEMO = str(DEFAULT_FILE.with_name("seg_demo.yaml"))
 FEW = """run.steps=1500 run.save_every=250 run.sample_every=0 run.eval_every=500 run.keep=1 run.keep_best=none
@@ -81,7 +82,7 @@ def trained(folder: Path) -> tuple[torch.nn.Module, SegOptions]:
 def real_miou(folder: Path, pairs: Path) -> dict[str, float]:
     """Metrics of a run on real pairs, at the run's size."""
     G, opt = trained(folder)
-    pictures = in_order(LabeledPictures(find_pairs(pairs), ANIME, opt.data, False), 8)
+    pictures = InOrder(LabeledPictures(find_pairs(pairs), ANIME, opt.data, False), 8)
     return validate(G, pictures, ANIME.names)
 
 
@@ -89,7 +90,7 @@ def write_cases(folder: Path, output: Path, count: int = 6) -> None:
     """A sheet of the best (left) and worst cases (right), picture | label | prediction, by each picture's mIoU."""
     G, opt = trained(folder)
     _, val, _, _ = seg_data(opt)
-    items = [(x[0], y[0]) for x, y in in_order(val, 1)]
+    items = [(x[0], y[0]) for x, y in InOrder(val, 1)]
     scores = [validate(G, [(x[None], y[None])], ANIME.names)["miou"] for x, y in items]
     order = sorted(range(len(items)), key=scores.__getitem__)
     best, worst = (

@@ -126,6 +126,15 @@ def faces(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def many_faces(tmp_path_factory) -> Path:
+    """52 flat pictures of 64x64."""
+    folder = tmp_path_factory.mktemp("many")
+    for i, color in enumerate(np.random.default_rng(0).integers(0, 256, (52, 3))):
+        Image.new("RGB", (64, 64), tuple(map(int, color))).save(folder / f"{i:02}.png")
+    return folder
+
+
 @pytest.fixture
 def tiny_dcgan(faces, tmp_path):
     """Options of a tiny dcgan run: tiny_dcgan("NAME", "key=value", ...); its folder is tmp_path/NAME."""

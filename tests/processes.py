@@ -84,7 +84,7 @@ def by_two(cases: list[Case], folder: Path) -> list[tuple[dict | None, dict | No
     ports = [free_port() for _ in cases]
     first, second = torch.multiprocessing.spawn(process, (ports, cases, folder), nprocs=2, join=False).processes
     try:
-        second.join(120)
+        second.join(240)
         first.join(DEATH)
         assert not first.is_alive() and not second.is_alive()
     finally:

@@ -1,65 +1,62 @@
-"""Joint augmentation: picture and label move together, and what is not named does not happen."""
+"""Augmentation of a batch: each picture by its own draws, what is not named does not happen."""
 
 import numpy as np
 import pytest
+import torch
 
-from data.augment import color_augment, mirror, random_window
+from data.augment import augment, draw
 
-
-def pair(height: int = 30, width: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    """A picture whose every channel is 50 x its label, in vertical stripes of 10 pixels."""
-    label = np.broadcast_to((np.arange(width) // 10).astype(np.uint8), (height, width)).copy()
-    return np.repeat(50 * label[..., None], 3, axis=2).astype(np.uint8), label
+NAMES = ("mirror", "gamma", "color")
 
 
-@pytest.mark.parametrize("names", [(), ("crop",), ("scale",), ("scale", "crop")])
-def test_windows_keep_picture_and_label_together(names):
-    picture, label = pair()
-    for seed in range(20):
-        x, y = random_window([picture, label], (24, 28), names, np.random.default_rng(seed))
-        assert x.shape == (24, 28, 3) and y.shape == (24, 28)
-        counted = y != 255
-        assert counted.all() or "scale" in names
-        off = np.abs(x[..., 0].astype(int) - 50 * y.astype(int)) > 26
-        assert (off & counted).mean() < 0.15, "only at the stripes' edges"
+def planes(count: int = 4, channels: int = 4) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (count, channels, 9, 14), np.uint8))
 
 
-def test_without_names_the_window_is_the_middle():
-    picture, label = pair(20, 40)
-    x, y = random_window([picture, label], (20, 20), (), np.random.default_rng(0))
-    assert np.array_equal(x, picture[:, 10:30]) and np.array_equal(y, label[:, 10:30])
+def drawn(names: tuple[str, ...], seeds: range) -> torch.Tensor:
+    return torch.from_numpy(np.stack([draw(names, np.random.default_rng(seed)) for seed in seeds]))
 
 
-def test_small_scales_pad_with_ignored_labels():
-    picture, label = pair(32, 32)
-    windows = [random_window([picture, label], (32, 32), ("scale",), np.random.default_rng(s))[1] for s in range(20)]
-    assert any((y == 255).any() for y in windows) and any((y != 255).all() for y in windows)
-
-
-def test_mirror_turns_all_or_none():
-    picture, label = pair()
-    turned = 0
-    for seed in range(20):
-        x, y = mirror([picture, label], np.random.default_rng(seed))
-        flipped = np.array_equal(y, label[:, ::-1])
-        turned += flipped
-        assert np.array_equal(x, picture[:, ::-1] if flipped else picture)
-    assert 3 < turned < 17
+@pytest.mark.parametrize("channels", [3, 4, 7])
+def test_half_of_the_pictures_are_mirrored_with_all_their_planes(channels):
+    x, draws = planes(200, channels), drawn(("mirror",), range(200))
+    found = augment(x.clone(), draws, ("mirror",))
+    turned = [not torch.equal(a, b) for a, b in zip(found, x, strict=True)]
+    assert turned == draws[:, 1].bool().tolist() and 75 < sum(turned) < 125
+    for a, b, flipped in zip(found, x, turned, strict=True):
+        assert torch.equal(a, b.flip(2) if flipped else b)
 
 
 def test_gamma_is_the_originals_on_half_of_the_pictures():
-    picture = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
-    expected = np.round(255 * (picture / 255) ** (1 / 2.5))
-    changed = 0
-    for seed in range(20):
-        x = color_augment(picture, ("gamma",), np.random.default_rng(seed))
-        assert np.array_equal(x, picture) or np.array_equal(x, expected)
-        changed += not np.array_equal(x, picture)
-    assert 3 < changed < 17
+    x, draws = planes(60), drawn(("gamma",), range(60))
+    found = augment(x.clone(), draws, ("gamma",))
+    expected = torch.from_numpy(np.round(255 * (x.numpy() / 255) ** (1 / 2.5)).astype(np.uint8))
+    for a, b, bright, changed in zip(found, x, expected, draws[:, 0], strict=True):
+        assert torch.equal(a[:3], (bright if changed else b)[:3]) and torch.equal(a[3:], b[3:])
+    assert 15 < draws[:, 0].sum() < 45
 
 
-def test_colour_jitter_changes_colours_within_the_range():
-    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    x = color_augment(picture, ("color",), np.random.default_rng(1))
-    assert x.dtype == np.uint8 and x.shape == picture.shape and not np.array_equal(x, picture)
-    assert np.array_equal(color_augment(picture, (), np.random.default_rng(1)), picture)
+def test_colour_jitter_is_brightness_then_saturation_then_contrast():
+    x, draws = planes(6), drawn(("color",), range(6))
+    found = augment(x.clone(), draws, ("color",))
+    assert torch.equal(found[:, 3:], x[:, 3:]) and ((draws[:, 2:] >= 0.7) & (draws[:, 2:] <= 1.3)).all()
+    for a, b, (brightness, contrast, saturation) in zip(found, x, draws[:, 2:].double(), strict=True):
+        y = b[:3].double() * brightness
+        grey = 0.299 * y[0] + 0.587 * y[1] + 0.114 * y[2]
+        y = grey + saturation * (y - grey)
+        y = (grey.mean() + contrast * (y - grey.mean())).clamp(0, 255)
+        assert (a[:3].double() - y).abs().max() <= 0.5 + 1e-3
+
+
+def test_what_is_not_named_is_neither_drawn_nor_done():
+    rng = np.random.default_rng(5)
+    assert draw((), rng).tolist() == [0, 0, 1, 1, 1] and rng.random() == np.random.default_rng(5).random()
+    x = planes()
+    assert torch.equal(augment(x.clone(), drawn(NAMES, range(4)), ()), x)
+
+
+def test_a_part_of_a_batch_is_augmented_as_in_the_whole():
+    x, draws = planes(5), drawn(NAMES, range(5))
+    whole = augment(x.clone(), draws, NAMES)
+    for i in range(5):
+        assert torch.equal(augment(x[i : i + 1].clone(), draws[i : i + 1], NAMES), whole[i : i + 1])

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.cache import STALE, cached
+from data.cache import STALE, Decoding, Rows, cached
 from engine.errors import UserError
 
 SHAPE = (3, 4, 5)
@@ -44,8 +45,11 @@ class Reader:
             raise UserError(f"{name}: empty")
         return np.frombuffer(data, np.uint8).reshape(SHAPE)
 
-    def cached(self, names=tuple(NAMES), settings=("test",), **more):
-        return cached(self.read, names, SHAPE, [self.folder / name for name in names], list(settings), **more)
+    def cached(self, names=tuple(NAMES), settings=("test",), workers=0, **more):
+        return cached(self.decoding(names, settings, workers), **more)
+
+    def decoding(self, names=tuple(NAMES), settings=("test",), workers=0) -> Decoding:
+        return Decoding(self.read, names, [self.folder / name for name in names], list(settings), workers)
 
 
 @pytest.fixture
@@ -59,7 +63,7 @@ def files(cache: Path) -> list[str]:
 
 def sound(found, kept=tuple(name for name in NAMES if name not in BAD)) -> bool:
     true = torch.from_numpy(np.stack([picture(name) for name in kept]))
-    return found.names == list(kept) and torch.equal(found.pictures, true)
+    return found.names == list(kept) and torch.equal(found.rows.all(SHAPE), true)
 
 
 @pytest.mark.parametrize("more", [{"workers": 0}, {"workers": 4}, {"disk": False}])
@@ -67,9 +71,9 @@ def test_the_pictures_and_the_problems(reader, cache, more):
     found = reader.cached(**more)
     assert sound(found) and found.problems == ["2.bin: empty", "5.bin: empty"]
     if "disk" in more:
-        assert found.file is None and not (cache / "pictures").exists()
+        assert found.rows.file is None and not (cache / "pictures").exists()
     else:
-        assert found.file.parent == cache / "pictures" and files(cache) == [".json", ".u8"]
+        assert found.rows.file.parent == cache / "pictures" and files(cache) == [".json", ".u8"]
 
 
 def test_more_pictures_than_are_decoded_ahead(reader, monkeypatch):
@@ -129,8 +133,9 @@ def test_a_broken_file_may_be_one_that_names_a_place_outside(reader):
     assert reader.cached().problems == ["2.bin: broken", "5.bin: broken"]
 
 
-def test_more_caches_than_one_are_mentioned(reader, capsys):
-    first = reader.cached().file
+def test_many_bytes_in_more_caches_than_one_are_mentioned(reader, capsys, monkeypatch):
+    monkeypatch.setattr("data.cache.MUCH", 500)
+    first = reader.cached().rows.file
     assert "note" not in capsys.readouterr().out
     reader.cached(settings=["other"])
     assert f"note: {first.parent}: 600 bytes in 2 caches; it may be deleted" in capsys.readouterr().out
@@ -141,25 +146,32 @@ def test_more_caches_than_one_are_mentioned(reader, capsys):
 def test_what_was_decoded_is_not_read_again(reader):
     first, again = reader.cached(), reader.cached()
     assert reader.reads == len(NAMES)
-    assert sound(again) and again.problems == first.problems and again.file == first.file
+    assert sound(again) and again.problems == first.problems and again.rows.file == first.rows.file
 
 
 def test_writing_to_the_pictures_does_not_change_the_file(reader):
-    reader.cached().pictures.zero_()
+    reader.cached().rows.data.zero_()
     assert sound(reader.cached()) and reader.reads == len(NAMES)
 
 
 def test_every_change_is_noticed(reader, folder):
-    made = {reader.cached().file}
-    made |= {reader.cached(settings=["other"]).file, reader.cached(NAMES[::-1]).file, reader.cached(NAMES[:3]).file}
+    made = {reader.cached().rows.file}
+    others = reader.cached(settings=["other"]), reader.cached(NAMES[::-1]), reader.cached(NAMES[:3])
+    made |= {other.rows.file for other in others}
     (folder / BAD[0]).write_bytes(picture(BAD[0]).tobytes())
     found = reader.cached()
-    made.add(found.file)
+    made.add(found.rows.file)
     assert sound(found, [name for name in NAMES if name != BAD[1]])
     stat = (folder / NAMES[0]).stat()
     os.utime(folder / NAMES[0], ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
-    made.add(reader.cached().file)
+    made.add(reader.cached().rows.file)
     assert len(made) == 6
+
+
+def touch(file: Path) -> None:
+    """Another time of a file, whatever the clock's steps."""
+    if file.exists():
+        os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
 
 
 DAMAGE = {
@@ -174,16 +186,54 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_cache_is_made_again(reader, capsys, damage):
-    file = reader.cached().file
+    file = reader.cached().rows.file
     damage(file)
+    touch(file)
     capsys.readouterr()
     assert sound(reader.cached()) and reader.reads == 2 * len(NAMES)
     assert f"note: {file}: damaged: made again\n" in capsys.readouterr().out
     assert sound(reader.cached()) and reader.reads == 2 * len(NAMES)
 
 
+def test_a_cache_that_was_only_touched_is_taken_after_a_look_at_its_bytes(reader, capsys, monkeypatch):
+    touch(reader.cached().rows.file)
+    assert sound(reader.cached()) and reader.reads == len(NAMES)
+    touch(reader.cached(settings=["other"]).rows.file)
+    monkeypatch.setattr("data.cache._checksum", lambda file: 0)
+    capsys.readouterr()
+    reader.cached(settings=["other"])
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_an_untouched_cache_is_not_read_through(reader, monkeypatch):
+    reader.cached()
+    monkeypatch.setattr("data.cache._checksum", None)
+    assert sound(reader.cached())
+
+
+@pytest.mark.parametrize("disk", [True, False])
+def test_rows_of_any_shapes(reader, disk):
+    def ragged(name: str) -> np.ndarray:
+        number = int(Path(name).stem)
+        return np.full((1 + number % 3, 2 + number, 7 - number), number, np.uint8)
+
+    reader.read = ragged
+    for _ in range(2):
+        rows = reader.cached(disk=disk).rows
+        others = [rows, pickle.loads(pickle.dumps(rows)), rows.copied(rows.data.clone())]
+        assert others[2].host is rows and rows.host is rows
+        for found in others:
+            assert isinstance(found, Rows) and len(found) == len(NAMES)
+            for row, name in zip(range(len(NAMES)), NAMES, strict=True):
+                assert np.array_equal(found[row], ragged(name))
+
+
+def test_another_process_maps_the_file_itself(reader):
+    assert len(pickle.dumps(reader.cached().rows)) < len(pickle.dumps(reader.cached(disk=False).rows))
+
+
 def test_a_stop_between_the_two_files_is_no_damage(reader, capsys):
-    reader.cached().file.with_suffix(".json").unlink()
+    reader.cached().rows.file.with_suffix(".json").unlink()
     capsys.readouterr()
     assert sound(reader.cached()) and "note" not in capsys.readouterr().out
 
@@ -191,14 +241,14 @@ def test_a_stop_between_the_two_files_is_no_damage(reader, capsys):
 def test_no_sound_picture(reader):
     for _ in range(2):
         found = reader.cached(BAD)
-        assert found.pictures.shape == (0, *SHAPE) and len(found.problems) == 2
+        assert found.rows.all(SHAPE).shape == (0, *SHAPE) and len(found.problems) == 2
 
 
 def test_a_folder_that_cannot_be_written(reader, cache, monkeypatch, capsys):
     (cache / "file").touch()
     monkeypatch.setenv("ATELIER_CACHE", str(cache / "file"))
     found = reader.cached()
-    assert sound(found) and len(found.problems) == 2 and found.file is None
+    assert sound(found) and len(found.problems) == 2 and found.rows.file is None
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
     assert len(notes) == 1 and str(cache / "file") in notes[0] and "stay in memory" in notes[0]
 
@@ -213,7 +263,7 @@ def test_a_full_disk(reader, cache, capsys):
         found = reader.cached()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert sound(found) and found.file is None and files(cache) == []
+    assert sound(found) and found.rows.file is None and files(cache) == []
     assert "stay in memory" in capsys.readouterr().out
 
 

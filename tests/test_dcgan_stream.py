@@ -11,7 +11,8 @@ from PIL import Image
 from test_dcgan_data import load_data
 
 import data.faces
-from data.dcgan import Faces, _placed, face_batches
+from data.dcgan import Faces, face_batches
+from data.decoded import placed
 from data.faces import draw_face, drawn_faces
 from data.images import read_picture
 from engine.errors import UserError
@@ -79,11 +80,11 @@ def test_the_stream_is_no_bottleneck(tmp_path):
 def test_pictures_that_do_not_fit_on_the_gpu(numbered, monkeypatch):
     cuda, need = torch.device("cuda"), numbered.x.nbytes
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * need, 100 * need))
-    assert _placed(numbered.x, "auto", cuda) is numbered.x  # more than a quarter of what is free
-    assert _placed(numbered.x, "disk", cuda) is _placed(numbered.x, "ram", cuda) is numbered.x
+    assert placed(numbered.x, "auto", cuda) is numbered.x  # more than a quarter of what is free
+    assert placed(numbered.x, "disk", cuda) is placed(numbered.x, "ram", cuda) is numbered.x
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (need - 1, 100 * need))
     with pytest.raises(UserError, match="data.cache=device: the pictures take .* use data.cache=auto"):
-        _placed(numbered.x, "device", cuda)
+        placed(numbered.x, "device", cuda)
 
 
 # ---- drawn faces

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from data.diffaugment import POLICIES, brightness, contrast, cutout, diff_augment, saturation, translation
+from data.diffaugment import (
+    POLICIES,
+    augment_alike,
+    brightness,
+    contrast,
+    cutout,
+    diff_augment,
+    saturation,
+    translation,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +138,16 @@ def test_only_the_named_channels_are_coloured_and_all_move_together():
     same = x[:, :1].expand(-1, 5, -1, -1)
     y = diff_augment(same, ("translation", "cutout"))
     assert torch.equal(y, y[:, :1].expand_as(y)) and not torch.equal(y, same)
+
+
+def test_tensors_one_after_another_are_changed_alike():
+    x = pictures(5, channels=5)
+    augment = augment_alike(POLICIES, slice(2, 5))
+    first, again, other = augment(x), augment(x.float()), augment(1 - x)
+    torch.testing.assert_close(again, first.float())
+    assert not torch.equal(first, x) and not torch.equal(first[0, 0] == 0, first[1, 0] == 0), "samples are not alike"
+    assert torch.equal(other[:, :2] == 0, first[:, :2] == 0), "cut and moved alike"
+    assert not torch.equal(augment_alike(POLICIES, slice(2, 5))(x), first), "another draw"
 
 
 def test_gradients_flow_as_by_differences():

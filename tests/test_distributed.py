@@ -30,14 +30,23 @@ EXACT = {  # what is lost in rounding is to be small beside Adam's 1e-8: no huge
     "seg": "model.norm=instance model.dropout=0 loss.semi_start=2 loss.semi_threshold=0.5 loss.semi_st=1 loss.dice=0.5 "
     "loss.focal=0.5 loss.class_weights=1,2,3,4,5 data.augment=mirror,scale,crop",
     "pix2pix": "model.norm=instance model.d_norm=instance model.dropout=0 model.z=3 loss.mode_seeking=0.001 "
-    "loss.gan=wgan-gp loss.feature_matching=1 loss.l1=10 optim.d_steps=2 run.eval_every=4",
+    "loss.gan=wgan-gp loss.feature_matching=1 loss.l1=10 optim.d_steps=2 run.eval_every=4 "
+    "loss.diffaugment=color,translation,cutout",
+    "pix2pix R1": "model.norm=instance model.d_norm=instance model.dropout=0 loss.r1=1 loss.penalty_every=2",
     "spade": "model.norm=instance model.d_norm=instance model.norm_eps=0.1 model.style=4 loss.diversity=1 "
-    "loss.penalty=r1 loss.penalty_every=2 loss.penalty_on=real,fake",
+    "loss.penalty=r1 loss.penalty_every=2 loss.penalty_on=real,fake loss.diffaugment=color,translation,cutout",
+    "spade OASIS": "model.discriminator=oasis model.norm=instance model.d_norm=none model.norm_eps=0.1 "
+    "loss.penalty=none loss.feature_matching=0 loss.diffaugment=color,cutout",
     "dcgan": "model.g_norm=instance model.d_norm=instance loss.gan=relativistic loss.r1=1 loss.r2=1 "
     "loss.penalty_every=2 loss.label_flip=0.3 loss.instance_noise=0.5 loss.diffaugment=color,translation,cutout "
     "data.labels=folders",
 }
-
+SEMI = {  # every term from a start on, with many pseudo-labels
+    f"seg {method}": "model.norm=instance model.dropout=0 loss.semi_start=1 semi.threshold=0.22 "
+    f"data.augment=mirror,scale semi.method={method} semi.teacher={teacher}"
+    for method, teacher in (("fixmatch", "student"), ("unimatch", "ema"))
+}
+EXACT |= SEMI
 ENDLESS = "run.steps=1000000 run.save_every=1000000 data.workers=1 run.log_every=1 run.eval_every=0".split()  # noqa: SIM905
 
 
@@ -58,7 +67,7 @@ def made(words_of, tmp_path_factory):
     folder, patch = tmp_path_factory.mktemp("two"), pytest.MonkeyPatch()
     classes = {"seg": seg.SegOptions, "pix2pix": pix2pix.Pix2PixOptions}
     classes |= {"spade": spade.SpadeOptions, "dcgan": dcgan.DcganOptions}
-    files = {family: module.DEFAULT_FILE for family, module in zip(EXACT, (seg, pix2pix, spade, dcgan), strict=True)}
+    files = {module.DEFAULT_FILE.stem: module.DEFAULT_FILE for module in (seg, pix2pix, spade, dcgan)}
 
     def case(name: str, family: str, *words: str) -> Case:
         words = [*words_of[family], *STEPS.split(), *words, f"run.dir={folder / name}"]
@@ -71,9 +80,9 @@ def made(words_of, tmp_path_factory):
     patch.setenv("ATELIER_CACHE", str(folder / "cache"))
     in_double(patch.setattr)
     try:
-        one = {family: alone(f"one {family}", family, *words.split()) for family, words in EXACT.items()}
+        one = {name: alone(f"one {name}", name.split()[0], *words.split()) for name, words in EXACT.items()}
         half_way(folder / "one pix2pix", folder / "1 to 2")
-        cases = {family: case(family, family, *words.split()) for family, words in EXACT.items()}
+        cases = {name: case(name, name.split()[0], *words.split()) for name, words in EXACT.items()}
         cases["1 to 2"] = case("1 to 2", "pix2pix", *EXACT["pix2pix"].split())
         cases["batch norm"] = case("batch norm", "pix2pix", "model.dropout=0.5")
         cases["odd"] = case("odd", "pix2pix", "data.batch=3")
@@ -101,14 +110,19 @@ def assert_same(a: dict, b: dict, within: float) -> None:
             torch.testing.assert_close(value, b[network][key], rtol=0, atol=within, msg=lambda m, k=key: f"{k}: {m}")
 
 
-@pytest.mark.parametrize("family", EXACT)
-def test_two_processes_with_half_the_batch_train_as_one(made, family):
+@pytest.mark.parametrize("name", EXACT)
+def test_two_processes_with_half_the_batch_train_as_one(made, name):
     two, one, folder = made
-    first, second = two[family]
+    first, second = two[name]
     assert_same(first, second, 0)
-    assert_same(first, one[family], 1e-8)
-    for a, b in zip(log(folder / family), log(folder / f"one {family}"), strict=True):
+    assert_same(first, one[name], 1e-8)
+    for a, b in zip(log(folder / name), log(folder / f"one {name}"), strict=True):
         assert {**a, "images_per_s": 0} == pytest.approx({**b, "images_per_s": 0}, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", SEMI)
+def test_consistency_had_pseudo_labels_to_agree_on(made, name):
+    assert [line.get("semi_strong", 0) > 0 for line in log(made[2] / name)] == [False, True, True, True, True]
 
 
 def test_resume_with_another_number_of_processes(made):

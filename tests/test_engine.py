@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from data.loader import batches, in_order
+from data.loader import InOrder, batches
 from engine.device import choose_device, weights_format
 from engine.ema import EMA
 from engine.errors import UserError, door
@@ -130,6 +130,8 @@ def test_metrics_by_hand():
 class Numbers:
     """Items (index, a number drawn for this place in the stream)."""
 
+    on_device = False
+
     def __init__(self, count: int):
         self.count = count
 
@@ -137,7 +139,10 @@ class Numbers:
         return self.count
 
     def item(self, index: int, rng: np.random.Generator):
-        return torch.tensor([index, int(rng.integers(1 << 30))])
+        return torch.tensor(index), torch.tensor(int(rng.integers(1 << 30)))
+
+    def finished(self, indices: torch.Tensor, drawn: torch.Tensor):
+        return torch.stack([indices, drawn], 1)
 
 
 def test_the_loader_resumes_anywhere_with_any_number_of_workers():
@@ -162,5 +167,9 @@ def test_the_loader_leaves_the_global_generator_alone():
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_in_order_is_one_pass():
-    assert [batch[:, 0].tolist() for batch in in_order(Numbers(5), 2)] == [[0, 1], [2, 3], [4]]
+@pytest.mark.parametrize("workers", [0, 2])
+def test_in_order_is_one_pass_again_and_again(workers):
+    passes = InOrder(Numbers(5), 2, workers)
+    for _ in range(2):
+        assert [batch[:, 0].tolist() for batch in passes] == [[0, 1], [2, 3], [4]]
+    assert len(passes) == 3

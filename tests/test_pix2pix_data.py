@@ -4,11 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pictures import finished
 from PIL import Image
 
 from data.edges import edge_picture
 from data.files import find_pairs, read_two
-from data.pix2pix import Pairs, jitter, pix2pix_data
+from data.pix2pix import Pairs, pix2pix_data
 from engine.errors import UserError
 from options.load import load
 from options.pix2pix import DEFAULT_FILE, Pix2PixOptions
@@ -24,30 +25,49 @@ def ramps(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return both, both.copy()
 
 
+def jitter(
+    monkeypatch,
+    pair: tuple[np.ndarray, np.ndarray],
+    size: tuple[int, int],
+    load_size: int | None,
+    mode: str,
+    seed: int | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both pictures [H, W, 3] as training brings them by chance, or (seed None) as validation does."""
+    monkeypatch.setattr("data.pix2pix.read_two", lambda sample: pair)
+    data = SimpleNamespace(size=size, load_size=load_size, preprocess=mode, augment=(), direction="AtoB")
+    return tuple(p.permute(1, 2, 0).numpy() for p in finished(Pairs([None], data, seed is not None), 0, seed or 0))
+
+
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("shape", [(64, 64), (50, 90), (90, 50), (200, 40), (30, 20)])
-@pytest.mark.parametrize("chance", [True, False])
-def test_every_mode_gives_the_size_and_the_same_window_of_both(mode, shape, chance):
-    a, b = jitter(ramps(*shape), (48, 32), None, mode, np.random.default_rng(3) if chance else None)
+@pytest.mark.parametrize("shape", [(64, 64), (50, 90), (90, 50), (200, 40), (30, 20), (1, 3000), (3000, 1)])
+@pytest.mark.parametrize("seed", [3, None])
+def test_every_mode_gives_the_size_and_the_same_window_of_both(monkeypatch, mode, shape, seed):
+    a, b = jitter(monkeypatch, ramps(*shape), (48, 32), None, mode, seed)
     assert a.shape == b.shape == (48, 32, 3) and np.array_equal(a, b)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_without_chance_a_picture_of_the_size_stays_as_it_is(mode):
+def test_without_chance_a_picture_of_the_size_stays_as_it_is(monkeypatch, mode):
     pair = ramps(64, 64)
-    assert np.array_equal(jitter(pair, (64, 64), None, mode, None)[0], pair[0])
+    assert np.array_equal(jitter(monkeypatch, pair, (64, 64), None, mode, None)[0], pair[0])
 
 
-def windows(mode: str, shape: tuple[int, int], load_size: int | None = None) -> np.ndarray:
-    """[N, 4]: the share of the picture seen: top, bottom, left, right, for N draws at 32x32."""
-    pair, found = ramps(*shape), []
-    for seed in range(60):
-        a = jitter(pair, (32, 32), load_size, mode, np.random.default_rng(seed))[0] / 255
-        found.append([a[0, :, 0].mean(), a[-1, :, 0].mean(), a[:, 0, 1].mean(), a[:, -1, 1].mean()])
-    return np.array(found)
+@pytest.fixture
+def windows(monkeypatch):
+    """windows(mode, shape): [N, 4], the share of the picture seen: top, bottom, left, right, for N draws at 32x32."""
+
+    def seen(mode: str, shape: tuple[int, int], load_size: int | None = None) -> np.ndarray:
+        pair, found = ramps(*shape), []
+        for seed in range(60):
+            a = jitter(monkeypatch, pair, (32, 32), load_size, mode, seed)[0] / 255
+            found.append([a[0, :, 0].mean(), a[-1, :, 0].mean(), a[:, 0, 1].mean(), a[:, -1, 1].mean()])
+        return np.array(found)
+
+    return seen
 
 
-def test_resize_and_crop_moves_within_286_of_256():
+def test_resize_and_crop_moves_within_286_of_256(windows):
     seen = windows("resize_and_crop", (100, 200))
     assert seen[:, 0].std() > 0.01 and seen[:, 2].std() > 0.01
     assert np.allclose(seen[:, 1] - seen[:, 0], 256 / 286, atol=0.03)  # stretched: the same share of both sides
@@ -56,7 +76,7 @@ def test_resize_and_crop_moves_within_286_of_256():
     assert np.allclose(wide[:, 3] - wide[:, 2], 0.5, atol=0.03)
 
 
-def test_crop_keeps_the_scale():
+def test_crop_keeps_the_scale(windows):
     seen = windows("crop", (64, 128))
     assert np.allclose(seen[:, 1] - seen[:, 0], 0.5, atol=0.03) and np.allclose(
         seen[:, 3] - seen[:, 2], 0.25, atol=0.03
@@ -64,13 +84,13 @@ def test_crop_keeps_the_scale():
     assert seen[:, 2].min() < 0.1 and seen[:, 3].max() > 0.9
 
 
-def test_scale_width_shows_all_of_the_width_by_no_chance():
+def test_scale_width_shows_all_of_the_width_by_no_chance(windows):
     seen = windows("scale_width", (128, 64))
     assert (seen == seen[0]).all()
     assert np.allclose(seen[0], [0.25, 0.75, 0, 1], atol=0.03)
 
 
-def test_scale_width_and_crop_keeps_the_shape():
+def test_scale_width_and_crop_keeps_the_shape(windows):
     seen = windows("scale_width_and_crop", (128, 64))
     assert np.allclose((seen[:, 3] - seen[:, 2]) / (seen[:, 1] - seen[:, 0]), 2, rtol=0.1)
     assert seen[:, 0].std() > 0.05 and np.allclose(seen[:, 3] - seen[:, 2], 256 / 286, atol=0.03)
@@ -108,11 +128,11 @@ def test_training_items_are_mirrored_together_and_validation_items_are_not(tmp_p
     a, b = read_two(samples[0])
     mirrored = 0
     for seed in range(20):
-        x, y = Pairs(samples, data, True).item(0, np.random.default_rng(seed))
+        x, y = finished(Pairs(samples, data, True), 0, seed)
         flipped = not np.array_equal(x.permute(1, 2, 0), a)
         mirrored += flipped
         assert np.array_equal(y.permute(1, 2, 0), b[:, ::-1] if flipped else b)
-        assert np.array_equal(Pairs(samples, data, False).item(0, np.random.default_rng(seed))[0].permute(1, 2, 0), a)
+        assert np.array_equal(finished(Pairs(samples, data, False), 0, seed)[0].permute(1, 2, 0), a)
     assert 4 < mirrored < 16
 
 
@@ -150,6 +170,11 @@ def test_the_drawn_pairs_are_pictures_and_their_edges(tmp_path, monkeypatch, cap
         (["model.discriminator=pixel", "model.num_discriminators=2"], ["num_discriminators=2", "pixel"]),
         (["model.in_channels=2"], ["model.in_channels=2", "1|3"]),
         (["model.in_channels=true"], ["model.in_channels=true", "1|3"]),
+        (["loss.gan=wgan-gp", "model.d_norm=none", "loss.r1=1"], ["loss.r1=1", "wgan-gp", "loss.gp"]),
+        (["loss.penalty_every=4"], ["loss.penalty_every=4", "loss.r1"]),
+        (["loss.adv=0", "loss.r1=0.5"], ["loss.r1=0.5", "D is not trained"]),
+        (["loss.adv=0", "loss.diffaugment=color,cutout"], ["loss.diffaugment=color,cutout", "D is not trained"]),
+        (["loss.diffaugment=colour"], ["loss.diffaugment=colour", "color|translation|cutout"]),
         (["run.keep_best=l1,min"], ["run.keep_best=l1,min", "val_l1"]),
     ],
 )

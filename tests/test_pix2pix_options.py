@@ -22,6 +22,8 @@ FACTORS = {
     "data.batch": [1, 4],
     "data.size": [64, 256],
     "run.precision": ["fp32", "bf16"],
+    "loss.r1": [0, 1],
+    "loss.diffaugment": ["none", "color,translation,cutout"],
 }
 MORE = int(os.environ.get("ATELIER_MORE", "0"))  # make test-more
 CASES = cover(list(FACTORS.values()))
@@ -35,6 +37,8 @@ def test_the_cases_cover_every_pair_of_values():
 def train_case(tiny_pix2pix, folder: Path, case: tuple) -> None:
     chosen = dict(zip(FACTORS, case, strict=True))
     z = chosen.pop("z")
+    if chosen["loss.gan"] == "wgan-gp":
+        chosen["loss.r1"] = 0  # refused: it has a penalty of its own
     words = [f"{key}={value}" for key, value in chosen.items()]
     d_norm = "instance" if chosen["loss.gan"] == "wgan-gp" and chosen["model.norm"] == "batch" else chosen["model.norm"]
     words += [f"model.d_norm={d_norm}", "model.blocks=1", "run.steps=3", "run.eval_every=3", "run.sample_every=3"]
@@ -58,8 +62,10 @@ def test_many_combinations_of_options_train(tiny_pix2pix, tmp_path, case):
 @pytest.mark.parametrize(
     "words",
     [
-        "model.discriminator=pixel loss.feature_matching=10 model.in_channels=1",
-        "model.num_discriminators=3 model.d_layers=2 loss.feature_matching=10 model.out_channels=1",
+        "model.discriminator=pixel loss.feature_matching=10 model.in_channels=1"
+        " loss.r1=1 loss.penalty_every=2 optim.d_steps=2",
+        "model.num_discriminators=3 model.d_layers=2 loss.feature_matching=10 model.out_channels=1"
+        " loss.diffaugment=color,cutout",
         "model.generator=resnet model.blocks=2 data.size=[20,32] model.d_layers=2 data.preprocess=scale_width",
         "model.init=orthogonal sample.dropout=true data.size=[64,128] data.preprocess=scale_width_and_crop",
         "model.init=xavier data.load_size=80 optim.decay_start=1 sample.norm_stats=running data.val_share=0",

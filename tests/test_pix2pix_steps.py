@@ -2,6 +2,9 @@
 
 import copy
 import math
+from contextlib import nullcontext
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,13 +15,16 @@ from PIL import Image
 from runs import final, log
 
 import train_pix2pix
+from data.diffaugment import augment_alike
 from losses.gan import fake_loss, generator_loss, real_loss
 from models import build
 from models.init import initialize
 from models.layers import predicting
 from options.load import load
 from options.pix2pix import DEFAULT_FILE, Pix2PixOptions
-from train_pix2pix import discriminator_terms, generator_terms, train
+from train_pix2pix import discriminator_terms, generator_terms, seen, train
+
+RUN = SimpleNamespace(autocast=lambda enabled=True: nullcontext())
 
 # ---- the steps
 
@@ -36,16 +42,25 @@ def test_terms_of_two_fakes_are_msgans():
     x, y, z = torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64), torch.randn(4, 3)
     fake = G(torch.cat((x, x)), z)
     first, second = fake.chunk(2)
-    terms = discriminator_terms(D, x, y, fake, opt.loss)
+    view = partial(seen, x, augment_alike(()))
+    terms = discriminator_terms(RUN, D, view, y, fake, opt.loss)
     d_fake = [sum(fake_loss("lsgan", m[-1]) for m in D(torch.cat((x, f), 1))) for f in (first, second)]
     d_real = sum(real_loss("lsgan", m[-1]) for m in D(torch.cat((x, y), 1)))
     torch.testing.assert_close(2 * (terms["D_real"] + terms["D_fake"]), 2 * d_real + d_fake[0] + d_fake[1])
-    terms = generator_terms(D, x, y, fake, z, opt.loss)
+    terms = generator_terms(D, view, y, fake, z, opt.loss)
     adv = [sum(generator_loss("lsgan", m[-1]) for m in D(torch.cat((x, f), 1))) for f in (first, second)]
     torch.testing.assert_close(2 * terms["adv"], adv[0] + adv[1])
     torch.testing.assert_close(terms["l1"], (first - y).abs().mean())
     ratio = (first - second).abs().mean() / (z[:2] - z[2:]).abs().mean()
     torch.testing.assert_close(terms["mode_seeking"], 1 / (ratio + 1e-5))
+
+
+def test_two_fakes_of_an_input_are_augmented_as_its_target_is():
+    x, y = torch.rand(2, 1, 16, 16) + 0.5, torch.rand(2, 3, 16, 16) + 0.5
+    view = partial(seen, x, augment_alike(("color", "translation", "cutout"), slice(1, 4)))
+    on_y = view(y)
+    assert torch.equal(view(torch.cat((y, y))), torch.cat((on_y, on_y)))
+    assert not torch.equal(on_y[:, :1], x) and not torch.equal(on_y[:, 1:], y)
 
 
 def test_without_adversarial_terms_d_does_not_learn(tiny_pix2pix, tmp_path):
@@ -61,8 +76,17 @@ STEPS = {
     "G first": "optim.g_first=true loss.gan=bce",
     "hinge, two scales": "loss.gan=hinge model.num_discriminators=2 loss.adv=3 loss.d_weight=0.3",
     "wgan-gp": "loss.gan=wgan-gp loss.gp=7 loss.gp_target=0.5 loss.d_weight=2",
-    "mode seeking": "model.z=3 loss.mode_seeking=0.7 loss.gan=wgan-gp loss.adv=2 loss.l1=10 loss.feature_matching=5",
+    "mode seeking": "model.z=3 loss.mode_seeking=0.7 loss.gan=wgan-gp loss.adv=2 loss.l1=10 loss.feature_matching=5"
+    " loss.diffaugment=cutout",
+    "lazy R1, augmented": "loss.gan=bce loss.r1=6 loss.penalty_every=2 loss.diffaugment=color,translation loss.adv=2"
+    " loss.feature_matching=2 model.num_discriminators=2",
 }
+
+
+def changed(x: torch.Tensor) -> torch.Tensor:
+    """In the place of DiffAugment, without chance: all channels are moved, the picture's brighter."""
+    x = x.roll(5, 3)
+    return torch.cat((x[:, :3], x[:, 3:] * 1.5 + 0.1), 1)
 
 
 @pytest.mark.parametrize("words", STEPS.values(), ids=STEPS)
@@ -78,6 +102,10 @@ def test_two_steps_are_the_textbooks(tiny_pix2pix, tmp_path, monkeypatch, words)
     monkeypatch.setattr(build, "pix2pix_discriminator", lambda _: D)
     monkeypatch.setattr(train_pix2pix, "initialize", lambda network, *_: network)
     monkeypatch.setattr(train_pix2pix, "adam", lambda parameters, lr, betas: torch.optim.SGD(parameters, lr))
+    asked = []
+    monkeypatch.setattr(
+        train_pix2pix, "augment_alike", lambda *given: asked.append(given) or (changed if given[0] else torch.clone)
+    )
     monkeypatch.setattr(train_pix2pix, "to_input", lambda u, _: seen.append(u.double() / 127.5 - 1) or seen[-1])
 
     def drawn(real, fake, _):
@@ -91,6 +119,12 @@ def test_two_steps_are_the_textbooks(tiny_pix2pix, tmp_path, monkeypatch, words)
     train(opt)
 
     loss, average = opt.loss, copy.deepcopy(G2)
+    assert [given[:2] for given in asked] == [(loss.diffaugment, slice(3, 6))] * 4, "a draw for each network's step"
+
+    def judged_by_d(x, picture):
+        pair = torch.cat((x, picture), 1)
+        return D2(changed(pair) if loss.diffaugment else pair)
+
     for step in range(2):
         x, y, z = seen[2 * step], seen[2 * step + 1], latents[step]
         z = None if z is None else z.double()
@@ -99,13 +133,19 @@ def test_two_steps_are_the_textbooks(tiny_pix2pix, tmp_path, monkeypatch, words)
         real_d, fake_d, value = SCORES[loss.gan]
         loss_D = 0
         for scale in range(opt.model.num_discriminators):
-            judged = [D2(torch.cat((x, fake.detach()), 1))[scale][-1] for fake in fakes]
-            loss_D = loss_D + real_d(D2(torch.cat((x, y), 1))[scale][-1]).mean()
+            judged = [judged_by_d(x, fake.detach())[scale][-1] for fake in fakes]
+            target = y.clone().requires_grad_()
+            on_real = judged_by_d(x, target)[scale][-1]
+            loss_D = loss_D + real_d(on_real).mean()
+            for value_of_one in on_real.mean((1, 2, 3)) if loss.r1 and step == 0 else []:  # every second step, twice
+                (slope,) = torch.autograd.grad(value_of_one, target, create_graph=True)
+                loss_D = loss_D + 2 * loss.r1 / 2 * slope.square().sum() / 2
             loss_D = loss_D + sum(fake_d(logits).mean() for logits in judged) / len(judged)
         if loss.gan == "wgan-gp":
             for one in range(2):
-                hat = 0.3 * torch.cat((x, y), 1)[one : one + 1] + 0.7 * torch.cat((x, fakes[0]), 1)[one : one + 1]
-                hat = hat.detach().requires_grad_()
+                ends = [torch.cat((x, end), 1)[one : one + 1] for end in (y, fakes[0])]
+                ends = [changed(end) if loss.diffaugment else end for end in ends]
+                hat = (0.3 * ends[0] + 0.7 * ends[1]).detach().requires_grad_()
                 (slope,) = torch.autograd.grad(D2(hat)[0][-1].mean(), hat, create_graph=True)
                 loss_D = loss_D + loss.gp * (slope.norm() - loss.gp_target) ** 2 / 2
         slopes = torch.autograd.grad(loss.d_weight * loss_D, list(D2.parameters()))
@@ -120,9 +160,9 @@ def test_two_steps_are_the_textbooks(tiny_pix2pix, tmp_path, monkeypatch, words)
             move(D2, slopes, 0.03 * rate)
         loss_G = loss.l1 * (fakes[0] - y).abs().mean()
         for scale in range(opt.model.num_discriminators):
-            maps = [D2(torch.cat((x, fake), 1))[scale] for fake in fakes]
+            maps = [judged_by_d(x, fake)[scale] for fake in fakes]
             loss_G = loss_G + loss.adv * sum(value(m[-1]).mean() for m in maps) / len(maps)
-            reals = D2(torch.cat((x, y), 1))[scale][:-1]
+            reals = judged_by_d(x, y)[scale][:-1]
             for real, fake in zip(reals, maps[0][:-1], strict=True):
                 loss_G = loss_G + loss.feature_matching * (real.detach() - fake).abs().mean()
         if loss.mode_seeking:

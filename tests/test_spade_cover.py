@@ -31,7 +31,8 @@ FACTORS = {
     "loss.perceptual": [0, 10],
     "model.noise": ["true", "false"],
     "model.generator": ["mapping", "paper"],
-    "model.discriminator": ["attention", "multiscale"],
+    "model.discriminator": ["attention", "multiscale", "oasis"],
+    "loss.diffaugment": ["none", "color,translation,cutout"],
     "data.batch": [1, 4],
 }
 MORE = int(os.environ.get("ATELIER_MORE", "0"))  # make test-more
@@ -46,7 +47,10 @@ def test_the_cases_cover_every_pair_of_values():
 def train_case(tiny_spade, folder: Path, monkeypatch, case: tuple) -> None:
     monkeypatch.setattr(train_spade, "Perceptual", partial(Perceptual, pretrained=False))
     monkeypatch.setattr(perceptual, "WIDTHS", (8,) * 5)
-    words = [f"{key}={value}" for key, value in zip(FACTORS, case, strict=True)]
+    chosen = dict(zip(FACTORS, case, strict=True))
+    if chosen["model.discriminator"] == "oasis":  # all else is refused
+        chosen |= {"loss.gan": "hinge", "loss.penalty": "none", "loss.feature_matching": 0}
+    words = [f"{key}={value}" for key, value in chosen.items()]
     words += ["model.hidden=8", "run.steps=2", "optim.d_steps=1", "run.eval_every=2", "run.sample_every=2"]
     train(tiny_spade("run", *words))
     assert finite_run(folder / "run", 2)
@@ -74,6 +78,10 @@ def test_many_combinations_of_options_train(tiny_spade, tmp_path, monkeypatch, c
         "data.size=[64,128] data.augment=scale,crop loss.penalty_on=fake data.rough=ROUGH rough.mode=pass",
         "data.size=[128,64] model.style=3 loss.penalty_on=real,fake loss.diversity=1 run.precision=bf16",
         "data.augment=none data.color=false model.discriminator=multiscale model.num_discriminators=3 model.d_layers=2",
+        "model.discriminator=oasis loss.penalty=none loss.feature_matching=0 data.color=false data.background=none"
+        " loss.labelmix=0 model.d_norm=none",
+        "model.discriminator=oasis loss.penalty=none loss.feature_matching=0 data.size=[128,64] data.rough=ROUGH"
+        " loss.diffaugment=cutout run.precision=bf16 model.style=3 optim.d_steps=2",
         "data.background=none data.hair=face loss.diversity=1 loss.diversity_class=background data.val_share=0",
     ],
 )
@@ -168,6 +176,13 @@ MISTAKES = {
     "loss.penalty_on=none": "loss.penalty_on=none: it is taken nowhere; use real, fake or both, or loss.penalty=none",
     "loss.penalty_on=real_fake": "loss.penalty_on=real_fake: expected a list of (one of real|fake)",
     "data.recolor=0.5 data.color=false": "data.recolor=0.5: there are no hair colours (data.color=false); set it 0",
+    "loss.diffaugment=flip": "loss.diffaugment=flip: expected a list of (one of color|translation|cutout)",
+    "loss.labelmix=5": "loss.labelmix=5: attention gives no classes; use model.discriminator=oasis, or leave it out",
+    "model.discriminator=oasis": "loss.feature_matching=2: model.discriminator=oasis, which learns classes, has no use"
+    " for it; set it 0 (options/spade_oasis.yaml)",
+    "model.discriminator=oasis loss.feature_matching=0": "loss.penalty=r1: model.discriminator=oasis, which learns",
+    "model.discriminator=oasis loss.feature_matching=0 loss.penalty=none loss.gan=bce": "no use for it; leave it out",
+    "model.discriminator=oasis loss.feature_matching=0 loss.penalty=none model.d_layers=2": "model.d_layers=2: model.d",
     "loss.gan=wgan-gp": "loss.gan=wgan-gp: expected one of bce|lsgan|hinge|wgan",
 }
 

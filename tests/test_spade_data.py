@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pictures import finished
 from PIL import Image
 
 from data.files import find_pairs
@@ -81,18 +82,25 @@ def test_every_layout(tmp_path, layout):
 @pytest.mark.parametrize("layout", ["triple", "pair", "folders3", "folders2"])
 def test_without_the_colour_branch_there_are_no_colours(tmp_path, layout):
     (_, x, _, c) = pictures(write(tmp_path, layout), settings("data.color=false")).first(1)[0]
-    assert x.shape == (3, 32, 32) and c.shape == (3, 0, 0)
+    assert x.shape == (3, 32, 32) and c.shape == (0, 32, 32)
     for training in (False, True):  # and in batches
         source = pictures(tmp_path, settings("data.color=false", "data.augment=scale,crop,mirror"), training)
         x, ids, c = next(batches(source, 3, seed=0))
-        assert x.shape == (3, 3, 32, 32) and ids.shape == (3, 32, 32) and c.shape == (3, 3, 0, 0)
+        assert x.shape == (3, 3, 32, 32) and ids.shape == (3, 32, 32) and c.shape == (3, 0, 32, 32)
         assert network_inputs((x, ids, c), source.data, lambda part, **_: part)[2] is None
 
 
 def test_a_label_without_hair_trains_with_black(tmp_path):
     data = pictures(write(tmp_path, "pair", hair=False), settings(), True)
-    _, ids, color = data.item(0, np.random.default_rng(0))
+    _, ids, color = finished(data, 0, 0)
     assert not (ids == HAIR).any() and not color.any()
+
+
+def test_a_picture_without_hair_is_not_recoloured(tmp_path):
+    folder = write(tmp_path, "triple", hair=False)
+    ((_, *plain),) = pictures(folder, settings()).first(1)
+    got = finished(pictures(folder, settings("data.augment=none", "data.recolor=1"), True), 0, 0)
+    assert all(map(torch.equal, got, plain))
 
 
 def test_a_mirror_turns_all_three_and_validation_is_never_turned(tmp_path):
@@ -101,12 +109,12 @@ def test_a_mirror_turns_all_three_and_validation_is_never_turned(tmp_path):
     ((_, *plain),) = pictures(folder, settings()).first(1)
     turned = 0
     for seed in range(20):
-        item = pictures(folder, settings(), True).item(0, np.random.default_rng(seed))
+        item = finished(pictures(folder, settings(), True), 0, seed)
         flipped = not torch.equal(item[0], plain[0])
         turned += flipped
         for part, whole in zip(item, plain, strict=True):
             assert torch.equal(part, whole.flip(-1) if flipped else whole)
-        still = pictures(folder, settings(), False).item(0, np.random.default_rng(seed))
+        still = finished(pictures(folder, settings(), False), 0, seed)
         assert all(map(torch.equal, still, plain))
     assert 4 < turned < 16
 
@@ -122,7 +130,7 @@ def test_windows_are_the_same_of_all_three(tmp_path, names):
     data = pictures(tmp_path, settings(f"data.augment={names}"), True)
     places = set()
     for seed in range(20):
-        x, ids, c = data.item(0, np.random.default_rng(seed))
+        x, ids, c = finished(data, 0, seed)
         assert x.shape == c.shape == (3, 32, 32) and ids.shape == (32, 32) and torch.equal(x, c)
         counted = ids != 255
         assert counted.all() or "scale" in names
@@ -146,7 +154,7 @@ def test_a_computed_colour_is_that_of_the_whole_hair_in_every_window(tmp_path, n
     data = pictures(write(tmp_path, "folders2", height=64, width=128), settings(f"data.augment={names}"), True)
     median = torch.from_numpy(np.floor(np.median(picture[ids == HAIR], axis=0) + 0.5)).view(3, 1, 1)
     for seed in range(5):
-        x, _, color = data.item(0, np.random.default_rng(seed))
+        x, _, color = finished(data, 0, seed)
         assert color.shape == x.shape and (color == median).all()
 
 
@@ -160,14 +168,14 @@ def test_recolouring_gives_about_its_share_of_the_training_pictures_another_hair
     ((_, x, ids, color),) = pictures(folder, settings(*words)).first(1)
     hair, colors = (ids == HAIR).expand(3, -1, -1), set()
     for seed in range(60):
-        got = pictures(folder, settings(*words), True).item(0, np.random.default_rng(seed))
+        got = finished(pictures(folder, settings(*words), True), 0, seed)
         assert torch.equal(got[1], ids) and torch.equal(got[0][~hair], x[~hair])
         changed = not torch.equal(got[2], color)
         assert changed != torch.equal(got[0], x), "picture and colours together"
         if changed:
             assert (got[2] == got[2][:, :1, :1]).all(), "flat, as it was"
             colors.add(tuple(got[2][:, 0, 0].tolist()))
-        still = pictures(folder, settings(*words), False).item(0, np.random.default_rng(seed))
+        still = finished(pictures(folder, settings(*words), False), 0, seed)
         assert all(map(torch.equal, still, (x, ids, color)))
     assert 20 < len(colors) < 40
 
@@ -177,7 +185,7 @@ def test_without_recolouring_no_chance_is_drawn_for_it(tmp_path):
     folder = write(tmp_path, "triple")
     ((_, x, *_),) = pictures(folder, settings()).first(1)
     for seed in range(10):
-        got, *_ = pictures(folder, settings("data.recolor=0"), True).item(0, np.random.default_rng(seed))
+        got, *_ = finished(pictures(folder, settings("data.recolor=0"), True), 0, seed)
         assert torch.equal(got, x.flip(-1) if np.random.default_rng(seed).random() < 0.5 else x)
 
 
@@ -242,7 +250,7 @@ def test_rough_pictures_are_a_set_of_their_own(tmp_path, capsys):
     names = [{s.name for s in part.samples} for part in (train, val, rough)]
     assert val.samples and not names[0] & names[1] and names[2] == {f"r{i}" for i in range(6)}
     for part, by_lot in ((train, True), (rough, True), (val, False)):
-        made = {part.item(0, np.random.default_rng(seed))[0].numpy().tobytes() for seed in range(10)}
+        made = {finished(part, 0, seed)[0].numpy().tobytes() for seed in range(10)}
         assert len(made) == (2 if by_lot else 1), "a picture and its mirror image; of validation the picture alone"
 
 

@@ -1,4 +1,4 @@
-"""One D step and one G step of the Chainer original, by train_spade.py's own terms.
+"""One D step and one G step of the Chainer original, by the terms of losses/spade.py.
 
 The fixtures hold the original's gradients but not the sample that they were taken at (NOTES.md, spade/train). So the
 original is written down once more below, from NOTES.md, as plain functions in float64 without any of our layers; with
@@ -17,17 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from losses.spade import discriminator_terms, generator_terms
 from models.chainer_tables import SPADE_DISCRIMINATOR, SPADE_GENERATOR
 from models.spade_discriminator import SpadeDiscriminator
 from models.spade_generator import SpadeGenerator
 from options.load import load
 from options.spade import DEFAULT_FILE, SpadeOptions
-from train_spade import discriminator_terms, generator_terms
 
 SHARED = Path(__file__).parents[2] / "shared/fixtures/spade"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared")
 SIZE, WIDTH = 128, 8
-RUN = SimpleNamespace(autocast=lambda enabled=True: nullcontext(), place=lambda x, last_on_cpu=True: x)
+RUN = SimpleNamespace(autocast=lambda enabled=True: nullcontext(), place=lambda x, last_on_cpu=True: x, draw=None)
 
 
 class Reference:
@@ -214,7 +214,7 @@ def test_a_d_step_of_the_original(case):
     reference = ReferenceD(D.state_dict())
     where = f"loss.penalty_on={places.replace('_', ',')}"
     loss = load(SpadeOptions, [f"loss.gan={mode}", f"loss.penalty={penalty}", where], DEFAULT_FILE)
-    terms = discriminator_terms(RUN, D, real, fake, loss.loss, True)
+    terms = discriminator_terms(RUN, D, (*real, None), fake, loss.loss, True)
     (0.5 * (terms["D_real"] + terms["D_fake"] + gp * terms["gp"])).backward()
     close_terms(terms, d_loss_of_the_original(reference, real, fake, case))
     assert worst(D, reference) < 1e-5
@@ -229,7 +229,7 @@ def test_a_g_step_of_the_original(fm):
     reference_g, reference_d = ReferenceG(G.state_dict()), ReferenceD(D.state_dict())
     loss = load(SpadeOptions, [f"loss.feature_matching={fm}"], DEFAULT_FILE).loss
     fake = G(m, c, noise=noise)
-    terms = generator_terms(RUN, D, real, fake, loss, None)
+    terms = generator_terms(RUN, D, (*real, None), fake, loss)
     sum(getattr(loss, name) * term for name, term in terms.items()).backward(inputs=list(G.parameters()))
 
     fake = reference_g(m, c, noise)
@@ -287,7 +287,7 @@ def test_the_spectral_norms_after_the_originals_g_step():
     chainer.load(D, arrays("train/dis_before.npz"), SPADE_DISCRIMINATOR)
     m, x, c = real = tuple(part.float() for part in sample())
     loss = load(SpadeOptions, ["loss.feature_matching=2"], DEFAULT_FILE).loss
-    generator_terms(RUN, D, real, G(m, c), loss, None)
+    generator_terms(RUN, D, (*real, None), G(m, c), loss)
     after = arrays("train/gradcheck.npz")
     for network, part, table in ((G, "gen", SPADE_GENERATOR), (D, "dis", SPADE_DISCRIMINATOR)):
         prefix = f"after_G_nofm/{part}/"

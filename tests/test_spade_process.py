@@ -11,6 +11,7 @@ from torch import nn
 
 import train_spade
 from data.files import find_pairs
+from data.loader import InOrder
 from data.palette import ANIME
 from data.spade import SpadePictures
 from data.spade_io import paint
@@ -74,9 +75,17 @@ def test_the_penalty_is_logged_when_it_was_taken(tiny_spade, tmp_path):
     assert all({"D_real", "D_fake", "adv", "feature_matching"} <= line.keys() for line in log(tmp_path / "run"))
 
 
+@pytest.mark.parametrize(("stats", "size"), [("running", 2), ("batch", 1)])
+def test_validation_takes_batches_where_pictures_do_not_see_each_other(tiny_spade, monkeypatch, stats, size):
+    seen = []
+    monkeypatch.setattr("train_spade.validate", lambda G, pictures, opt: {"val_l1": seen.append(len(pictures)) or 0.0})
+    train(tiny_spade("run", "run.steps=1", "run.eval_every=1", f"sample.norm_stats={stats}"))
+    assert seen == [2 // size]
+
+
 @pytest.mark.parametrize(("stats", "sizes"), [("running", [3, 2]), ("batch", [1] * 5)])
 @torch.no_grad()
-def test_validation_takes_batches_where_pictures_do_not_see_each_other(tiny_spade, drawn_spade, stats, sizes):
+def test_validation_is_the_mean_over_pictures(tiny_spade, drawn_spade, stats, sizes):
     torch.manual_seed(0)
     opt = tiny_spade("run", "data.batch=3", f"sample.norm_stats={stats}")
     pictures = SpadePictures(find_pairs(drawn_spade / "train", "images", "labels", "colors"), ANIME, opt.data, False)
@@ -86,7 +95,7 @@ def test_validation_takes_batches_where_pictures_do_not_see_each_other(tiny_spad
             p.fill_(0.3)
     G.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     with predicting(G, stats):
-        found = validate(G, pictures, opt)
+        found = validate(G, InOrder(pictures, sizes[0]), opt)
         assert seen == sizes
         show = partial(paint, G, opt=opt)
         alone = [(show(ids[None], color[None], names=[name])[0], x) for name, x, ids, color in pictures.first(5)]

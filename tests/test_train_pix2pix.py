@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[1]
         [],
         ["run.precision=bf16", "model.z=3", "loss.mode_seeking=1", "optim.g_first=true", "optim.decay=cosine"],
         ["loss.gan=wgan-gp", "model.d_norm=instance", "optim.d_steps=2", "data.preprocess=crop"],
+        ["loss.r1=1", "loss.penalty_every=3", "loss.diffaugment=color,translation,cutout", "loss.feature_matching=1"],
     ],
 )
 def test_a_run_stopped_and_resumed_equals_one_that_never_stopped(tiny_pix2pix, tmp_path, words):

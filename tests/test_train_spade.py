@@ -19,8 +19,9 @@ from data.palette import ANIME, colorize
 from engine.errors import UserError
 from engine.run import Run
 from losses.penalty import r1
+from losses.spade import discriminator_terms, generator_terms
 from models import build
-from train_spade import discriminator_terms, train
+from train_spade import train
 
 # ---- exact resume
 
@@ -32,6 +33,14 @@ RESUMED = {
         "model.style=4",
         "data.rough=ROUGH",
     ],
+    "OASIS, augmented": [
+        "model.discriminator=oasis",
+        "loss.penalty=none",
+        "loss.feature_matching=0",
+        "loss.diffaugment=color,translation,cutout",
+        "optim.d_steps=1",
+    ],
+    "lazy penalty, augmented": ["loss.penalty_every=3", "loss.diffaugment=translation", "optim.d_steps=1"],
     "rough pass, two D steps, diversity": [
         "data.rough=ROUGH",
         "rough.mode=pass",
@@ -129,11 +138,33 @@ def test_the_penalty_is_taken_in_fp32(tiny_spade):
     opt = tiny_spade("run", "run.precision=bf16", "loss.penalty_on=real,fake")
     run, D = Run(opt.run), build.spade_discriminator(opt).eval()
     m, x, c, fake = (torch.rand(2, channels, 64, 64) for channels in (4, 3, 3, 3))
-    terms = discriminator_terms(run, D, (m, x, c), fake, opt.loss, True)
+    terms = discriminator_terms(run, D, (m, x, c, None), fake, opt.loss, True)
     both = [picture.clone().requires_grad_() for picture in (x, fake)]
     expected = [r1([D(torch.cat((m, picture, c), 1))[0][-1]], picture) for picture in both]
     torch.testing.assert_close(terms["gp"], sum(expected), rtol=1e-4, atol=0)
-    assert "gp" not in discriminator_terms(run, D, (m, x, c), fake, opt.loss, False)
+    assert "gp" not in discriminator_terms(run, D, (m, x, c, None), fake, opt.loss, False)
+
+
+@pytest.mark.parametrize("policy", ["translation,cutout", "color"])
+def test_one_draw_augments_all_that_d_sees_in_a_step(tiny_spade, policy):
+    opt, seen = tiny_spade("run", f"loss.diffaugment={policy}"), []
+    m, x, c, fake = (torch.rand(2, channels, 64, 64) + 0.5 for channels in (4, 3, 3, 3))
+
+    def D(pictures):
+        seen.append(pictures)
+        return [[pictures[:, :1], pictures[:, 1:2]]]
+
+    run = Run(opt.run)
+    discriminator_terms(run, D, (m, x, c, None), fake, opt.loss, False)
+    generator_terms(run, D, (m, x, c, None), fake, opt.loss)
+    d_real, d_fake, g_real, g_fake = seen
+    for on_x, on_fake in ((d_real, d_fake), (g_real, g_fake)):
+        assert torch.equal(on_x[:, :4], on_fake[:, :4]) and torch.equal(on_x[:, 7:], on_fake[:, 7:])
+        assert torch.equal(on_x == 0, on_fake == 0), "moved and cut alike"
+    assert not torch.equal(d_real, g_real), "each network's step has a draw of its own"
+    whole = torch.cat((m, x, c), 1)
+    others = [k for k in range(10) if not 4 <= k < 7]
+    assert torch.equal(d_real[:, others], whole[:, others]) == (policy == "color")
 
 
 class Distance(nn.Module):
