@@ -82,7 +82,7 @@ def test_the_arithmetic_of_a_step_is_counted(tiny, monkeypatch):
 
 @pytest.mark.parametrize("family", ["seg", "dcgan"])
 def test_the_loader_alone_is_timed(tiny, family):
-    assert child.loader(family, str(tiny), job(workers=0))["pictures_per_s"] > 0
+    assert child.loader(family, str(tiny), job(words=["data.workers=0"]))["pictures_per_s"] > 0
 
 
 def test_plain_steps_learn():
@@ -134,7 +134,7 @@ def test_the_tables_and_the_json(tmp_path, monkeypatch, capsys):
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["command"].startswith("python scripts/benchmark.py --device cpu") and found["machine"] == "a machine"
     assert found["step"]["dcgan"]["rows"]["ours bf16"] == {"seconds": 0.25, "peak_mb": 90.0, "ceiling": "bf16"}
-    assert list(found["loader"]["dcgan"]) == ["workers 0"]
+    assert list(found["loader"]["dcgan"]) == ["cached"]
 
 
 def test_tables_are_whole_where_rows_lack():

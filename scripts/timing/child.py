@@ -1,7 +1,7 @@
 """One measurement in a fresh process: python -m scripts.timing.child JOB, a JSON object; prints the result as JSON.
 
 JOB: {"what": step | flops | loader | predict | ceilings, "family", "row", "device", "batch" (null: the family's),
-"steps", "words" (options of the train script), "workers", "count", "reference"}
+"steps", "words" (options of the train script), "count", "reference"}
 """
 
 import importlib

@@ -12,6 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from options.load import load
+from scripts.timing.machine import synchronise
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = {"seg": "SegOptions", "pix2pix": "Pix2PixOptions", "spade": "SpadeOptions", "dcgan": "DcganOptions"}
@@ -77,24 +78,26 @@ def flops(family: str, folder: str, job: dict) -> float:
 
 def loaded(family: str, folder: str, job: dict) -> float:
     """Pictures a second of the train loader alone, augmented, on the device; for seg the labelled ones."""
-    opt = options(family, folder, job, f"data.workers={job['workers']}")
-    stream, count = batches_of(opt), max(4, -(-LOADED // opt.data.batch))
+    opt, device = options(family, folder, job, *job["words"]), torch.device(job["device"])
+    stream, count = batches_of(opt, device), max(4, -(-LOADED // opt.data.batch))
     next(stream)  # starts the workers
+    synchronise(device)
     started = time.perf_counter()
     for _ in range(count):
         next(stream)
+    synchronise(device)
     return count * opt.data.batch / (time.perf_counter() - started)
 
 
-def batches_of(opt: Any) -> Iterator:
+def batches_of(opt: Any, device: torch.device) -> Iterator:
     """The endless stream that the train script draws from."""
     from data.loader import batches
 
-    data, device = opt.data, torch.device(opt.run.device)
+    data = opt.data
     if opt.family == "dcgan":
         from data.dcgan import dcgan_data, face_batches
 
         faces, _ = dcgan_data(opt, device)
         return face_batches(faces, data.batch, seed=0, mirror="mirror" in data.augment, pin=device.type == "cuda")
-    source = getattr(importlib.import_module(f"data.{opt.family}"), f"{opt.family}_data")(opt)[0]
-    return batches(source, data.batch, seed=0, workers=data.workers, pin=device.type == "cuda")
+    source = getattr(importlib.import_module(f"data.{opt.family}"), f"{opt.family}_data")(opt, device)[0]
+    return batches(source, data.batch, seed=0, workers=data.workers, device=device)
