@@ -103,7 +103,7 @@ def ceiling_of(row: str, device: str) -> str:
 
 
 def load(family: str, args: argparse.Namespace) -> dict[str, float]:
-    """Pictures a second of the train loader, cached and decoded each time; dcgan's are always cached, without workers."""
+    """Pictures a second of the train loader, cached and decoded each time; dcgan's are always cached."""
     workers = [f"data.workers={default_workers()}"]
     ways = {"cached": ["data.workers=0"]}
     if family != "dcgan":
