@@ -72,8 +72,9 @@ def make_pictures(folder: Path, count: int, side: int, labelled: bool) -> None:
     sizes = [min(PACK, count - start) for start in range(0, count, PACK)]
     jobs = [(folder / f"{i:06d}", size, side, labelled) for i, size in enumerate(sizes)]
     missing = [job for job in jobs if not job[0].is_dir()]
-    for _ in in_threads(write_pack, missing, default_workers(), f"making {folder}", "folder"):
-        pass
+    if missing:
+        for _ in in_threads(write_pack, missing, default_workers(), f"making {folder}", "folder"):
+            pass
 
 
 def make_data(family: str, folder: Path, count: int) -> None:
