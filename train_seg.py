@@ -158,6 +158,7 @@ def train(opt: SegOptions) -> None:
         if adversarial:
             run.average(D)
             D_opt.step()
+        terms = {name: term.detach() for name, term in terms.items()}  # D's graph would outlive the next forward
 
         # ---- adversarial: G step on unlabelled pictures, the rest of Eq. 2
         if u is not None and adversarial:

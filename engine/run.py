@@ -28,6 +28,7 @@ from engine.device import (
     keep_freed_memory,
     note_emulated_bf16,
     to_device,
+    tune,
     weights_format,
 )
 from engine.files import require_writable, take_folder, whole_file
@@ -73,6 +74,8 @@ class Run:
 
     def reseed(self) -> None:
         """Seed every generator from (run.seed, step), so that a step does not depend on those before it."""
+        if self.opt.compile == "reduce-overhead":
+            torch.compiler.cudagraph_mark_step_begin()  # what CUDA graphs made in this step stays until the next
         seed_all(self.opt.seed, self.step)
         if self.world > 1:  # what is drawn otherwise than by `draw`, as dropout is, shall differ
             self._shared = SharedChance(self.device)
@@ -108,13 +111,15 @@ class Run:
 
     def place_network(self, network: nn.Module, compiled: bool = False) -> nn.Module:
         """A stack of convolutions on the device, in engine.device.weights_format; compiled: self.compile takes it."""
-        return network.to(self.device, memory_format=weights_format(self.device, compiled and self.opt.compile))
+        compiled = compiled and bool(self.opt.compile)
+        return network.to(self.device, memory_format=weights_format(self.device, compiled))
 
     def compile(self, *networks: nn.Module) -> None:
-        """torch.compile in place, if run.compile: parameters keep their names."""
+        """torch.compile in place, if run.compile: parameters keep their names. A word is torch's mode."""
+        how = {"mode": self.opt.compile} if isinstance(self.opt.compile, str) else {}
         if self.opt.compile:
             for network in networks:
-                network.compile()
+                network.compile(**how)
 
     def average(self, network: nn.Module) -> None:
         """Average the gradients over all processes (before an optimiser step); nothing to do in a single one."""
@@ -138,6 +143,7 @@ class Run:
         """
         self.options, self.steps = opt, opt.run.steps
         distributed.require_equal_parts(opt.data.batch)
+        tune(self.device, sizes_vary=opt.data.size == "native")
         self.checkpoints = Checkpoints(opt, data, parts)
         with self.in_turn():
             self._open()
