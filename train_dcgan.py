@@ -22,7 +22,7 @@ from engine.errors import door
 from engine.evaluation.measure_dcgan import training_kid
 from engine.run import Run
 from engine.schedule import adam, poly, set_lr
-from losses.gan import discriminator_loss, fake_loss, generator_loss, real_loss, relativistic_loss
+from losses.gan import discriminator_loss, fake_loss, generator_loss, mean_outputs, real_loss, relativistic_loss
 from losses.penalty import r1
 from models import build
 from models.latents import draw_latents, generate, random_latents
@@ -140,9 +140,7 @@ def train(opt: DcganOptions) -> None:
         # ---- average, log, look, validate, save
         run.step += 1
         G_ema.update(G, run.step, data.batch)
-        shown_as = torch.sigmoid if loss.gan == "bce" else torch.positive  # a probability, else a logit
-        terms |= {"D_x": shown_as(on_x).mean(), "D_G_z": shown_as(on_fake).mean()}
-        run.log(**terms, lr=G_opt.param_groups[0]["lr"])
+        run.log(**terms, **mean_outputs(loss.gan, [on_x], [on_fake]), lr=G_opt.param_groups[0]["lr"])
         if run.due(opt.run.sample_every):
             with predicting(G_ema.module, opt.sample.norm_stats) as G_mean:
                 run.grid(rows_of(generate(G_mean, *shown)))

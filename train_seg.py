@@ -23,7 +23,7 @@ from engine.metrics import confusion_matrix, seg_metrics
 from engine.run import Run
 from engine.schedule import adam, encoder_groups, poly, set_lr
 from losses.consistency import consistency_losses, pseudo_labels
-from losses.gan import fake_loss, generator_loss, real_loss
+from losses.gan import fake_loss, generator_loss, mean_outputs, real_loss
 from losses.segmentation import cross_entropy, dice_loss, focal_loss, lovasz_softmax, self_taught_loss
 from losses.whole_batch import Mean, itself
 from models import build
@@ -60,6 +60,7 @@ def labeled_losses(
         fake = D(log_p.exp() * (y != IGNORED).unsqueeze(1))  # ignored pixels are empty in both
         terms["D"] = 0.5 * (real_loss(loss.gan, real) + fake_loss(loss.gan, fake))  # Eq. 1
         terms["adv"] = generator_loss(loss.gan, fake)  # Eq. 4
+        terms |= mean_outputs(loss.gan, [real], [fake])
     return terms
 
 

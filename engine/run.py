@@ -66,6 +66,7 @@ class Run:
         self.step = 0
         self.steps = opt.steps
         self._terms: dict[str, torch.Tensor | float] = {}
+        self._gradients: dict[str, torch.Tensor] = {}
         if opt.precision == "bf16":
             note_emulated_bf16(self.device)
         seed_all(opt.seed)  # initial weights
@@ -122,8 +123,15 @@ class Run:
                 network.compile(**how)
 
     def average(self, network: nn.Module) -> None:
-        """Average the gradients over all processes (before an optimiser step); nothing to do in a single one."""
+        """Average the gradients over all processes, before every optimiser step; in a single one they stay.
+
+        A step with a log line has their norm in it: grad_G for the part G of `start`, the L2 norm of all its gradients
+        as one vector, for what is learned of it. If it moves several times in the step, that of the last time.
+        """
         distributed.average_gradients(network)
+        if self._reached(self.opt.log_every, self.step + 1):
+            gradients = [p.grad for p in network.parameters() if p.grad is not None]
+            self._gradients[f"grad_{self._names[network]}"] = nn.utils.get_total_norm(gradients)
 
     def synchronise(self, *networks: nn.Module) -> None:
         """Batch norms over the pictures of all processes, on CUDA; on the CPU each keeps to its own."""
@@ -145,6 +153,7 @@ class Run:
         distributed.require_equal_parts(opt.data.batch)
         tune(self.device, sizes_vary=opt.data.size == "native")
         self.checkpoints = Checkpoints(opt, data, parts)
+        self._names = {part: name for name, part in parts.items() if isinstance(part, nn.Module)}
         with self.in_turn():
             self._open()
         modules = (getattr(part, "module", part) for part in parts.values())
@@ -202,21 +211,23 @@ class Run:
 
         It is the first process's to do: for the others nothing is due.
         """
-        return self.rank == 0 and self._reached(every)
+        return self.rank == 0 and self._reached(every, self.step)
 
-    def _reached(self, every: int) -> bool:
-        return every > 0 and (self.step % every == 0 or self.step == self.steps)
+    def _reached(self, every: int, step: int) -> bool:
+        return every > 0 and (step % every == 0 or step == self.steps)
 
     def log(self, **terms: torch.Tensor | float) -> None:
         """The terms of this step. Every run.log_every steps the newest of each since the last line are read from the
-        device, tested and written: a lazy penalty's are not of the line's step. Of several processes: the means."""
+        device, tested and written: a lazy penalty's are not of the line's step. Of several processes: the means.
+        The gradients' norms of `average` come with them."""
         self._terms |= {k: v.detach() if isinstance(v, torch.Tensor) else v for k, v in terms.items()}
         self.bar.update(self.step - self.bar.n)
-        if not self._reached(self.opt.log_every):
+        if not self._reached(self.opt.log_every, self.step):
             return
+        self._terms |= self._gradients
         means = distributed.means([float(value) for value in self._terms.values()])
         self._terms = dict(zip(self._terms, means, strict=True))
-        values, self._terms = self._finite_terms(), {}
+        values, self._terms, self._gradients = self._finite_terms(), {}, {}
         if self.rank > 0:
             return
         seconds = time.perf_counter() - self._logged_at

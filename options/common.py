@@ -80,6 +80,27 @@ class EMAOptions:
     ramp_up: float = option(0.05, number(0, 1), "the half-life is at most this share of the images seen so far")
 
 
+@dataclass(frozen=True)
+class SampleOptions:
+    norm_stats: str = option(
+        "running", choice("running", "batch"), "batch norm in prediction: running averages, or each picture's own"
+    )
+
+
+@dataclass(frozen=True)
+class KidSampleOptions(SampleOptions):
+    kid_features: str = option(
+        "none",
+        path("none, inception, random, or a dcgan run folder or checkpoint"),
+        "KID of these features, as scripts/evaluate.py has them, in every validation (run.keep_best=kid,min); none: no "
+        "KID",
+    )
+
+    @property
+    def takes_kid(self) -> bool:
+        return self.kid_features != "none"
+
+
 def check_keep_best(best: tuple[str, str] | None, metrics: list[str], direction: str) -> None:
     """Raises a ValueError unless run.keep_best is none, or one of the metrics of which `direction` is the best."""
     if best is None or (best[0] in metrics and best[1] == direction):
@@ -88,6 +109,18 @@ def check_keep_best(best: tuple[str, str] | None, metrics: list[str], direction:
         raise ValueError(f"run.keep_best={','.join(best)}: would keep the worst; use {best[0]},{direction}")
     use = f"use {metrics[0]},{direction}" if len(metrics) == 1 else f"choose from {', '.join(metrics)}"
     raise ValueError(f"run.keep_best={','.join(best)}: there is no such metric; {use}")
+
+
+def check_validation(run: RunOptions, sample: KidSampleOptions, *others: str) -> None:
+    """Raises a ValueError unless run.keep_best is the least of KID, if that is taken, or of one of the others."""
+    best = run.keep_best
+    check_keep_best(best, [*others, "kid"], "min")
+    if best is not None and best[0] == "kid" and not sample.takes_kid:
+        raise ValueError(f"run.keep_best={','.join(best)}: KID is of sample.kid_features; set that too")
+    if sample.takes_kid and not run.eval_every:
+        raise ValueError(
+            f"sample.kid_features={sample.kid_features}: run.eval_every=0 never validates; set both or neither"
+        )
 
 
 def with_steps(opt: Any, pictures: int, batches: int = 1) -> Any:

@@ -217,6 +217,42 @@ def test_a_line_has_the_newest_value_of_each_term_since_the_line_before(tmp_path
     assert found == [(4, 4, 30), (8, 8, None), (9, 9, 90)]
 
 
+def test_a_line_has_the_norm_of_the_gradients_of_its_own_step(tmp_path):
+    """Every network's, of the last of its moves in the step; what has no gradient counts for nothing."""
+    opt = toy(tmp_path, steps=5, log_every=2)
+    run, G, D = Run(opt.run), nn.Linear(4, 2), nn.Linear(3, 1)
+    D.bias.requires_grad_(False)
+    run.start(opt, G=G, G_ema=EMA(G, 10), D=D)
+    expected = []
+    while run.running():
+        for scale in (1, 2):
+            G.weight.grad, G.bias.grad = (scale * torch.randn_like(p) for p in (G.weight, G.bias))
+            run.average(G)
+        D.weight.grad = torch.full((1, 3), run.step + 1.0)
+        run.average(D)
+        run.step += 1
+        values = [value for p in G.parameters() for value in p.grad.flatten().tolist()]
+        expected.append((run.step, sum(v * v for v in values) ** 0.5, 3**0.5 * run.step))
+        run.log(loss=1.0)
+    run.finish()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").open()]
+    assert list(lines[0]) == ["step", "loss", "grad_G", "grad_D", "images_per_s"]
+    for line, norms in zip(lines, (expected[1], expected[3], expected[4]), strict=True):
+        assert (line["step"], line["grad_G"], line["grad_D"]) == pytest.approx(norms, rel=1e-6)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path):
+    opt, G = toy(tmp_path, log_every=1), nn.Linear(4, 2)
+    run = Run(opt.run)
+    run.start(opt, G=G)
+    G.weight.grad = torch.full((2, 4), float("nan"))
+    run.average(G)
+    run.step += 1
+    with pytest.raises(UserError, match="step 1: term grad_G is nan"):
+        run.log(loss=1.0)
+    run._close()
+
+
 def test_a_lazy_term_that_is_not_finite_stops_the_run_at_the_next_line(tmp_path):
     opt = toy(tmp_path, log_every=4)
     run = Run(opt.run)
