@@ -154,7 +154,6 @@ def train(opt: Pix2PixOptions) -> None:
 
         # ---- G step: Eq. 4
         view = partial(seen, x, augment_alike(loss.diffaugment, colors, run.draw))
-        G_opt.zero_grad()
         with run.autocast():
             terms |= generator_terms(D if opt.adversarial else None, view, y, fake, z, loss, run.mean)
         loss_G = loss.l1 * terms["l1"] + loss.adv * terms.get("adv", 0)
@@ -163,6 +162,7 @@ def train(opt: Pix2PixOptions) -> None:
         loss_G.backward(inputs=G_params)
         run.average(G)
         G_opt.step()
+        G_opt.zero_grad()  # at once: the next forwards have their memory
         if opt.adversarial and optim.g_first:
             D_opt.step()  # both gradients are from the same weights
 

@@ -88,6 +88,7 @@ def validate(G: nn.Module, pictures: Iterable, names: tuple[str, ...]) -> dict[s
 
 def train(opt: SegOptions) -> None:
     run = Run(opt.run)
+    run.require_equal_parts(opt.data.batch, pairs=opt.semi.consistency)  # CutMix stays in a process
 
     # ---- networks
     with run.in_turn():  # the first process downloads
@@ -125,7 +126,7 @@ def train(opt: SegOptions) -> None:
     # ---- loop
     while run.running():
         x, y = next(xy)
-        x, y = run.place(x).float() / 255, y.to(run.device, non_blocking=True).long()
+        x, y = run.place(x).float() / 255, y.long()
         run.reseed()
         lr_factor = poly(run.step / run.steps, opt.optim.poly_start, opt.optim.poly_power)
         set_lr(G_opt, opt.optim.g_lr * lr_factor)
@@ -158,6 +159,7 @@ def train(opt: SegOptions) -> None:
         if adversarial:
             run.average(D)
             D_opt.step()
+        terms = {name: term.detach() for name, term in terms.items()}  # D's graph would outlive the next forward
 
         # ---- adversarial: G step on unlabelled pictures, the rest of Eq. 2
         if u is not None and adversarial:

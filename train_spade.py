@@ -79,7 +79,6 @@ def train(opt: SpadeOptions) -> None:
             # ---- D steps: hinge (Lim & Ye 2017, arXiv:1705.02894) or its like, with the gradient penalty; or OASIS's
             for k in range(optim.d_steps):
                 due = loss.penalty != "none" and (run.step * optim.d_steps + k) % loss.penalty_every == 0
-                D_opt.zero_grad()
                 for source, weight in parts:
                     real = network_inputs(next(source), data, run.place)
                     m, x, c, _ = real
@@ -97,9 +96,9 @@ def train(opt: SpadeOptions) -> None:
                     logged = terms | logged
                 run.average(D)
                 D_opt.step()
+                D_opt.zero_grad()
 
             # ---- G step
-            G_opt.zero_grad()
             for source, weight in parts:
                 real = network_inputs(next(source), data, run.place)
                 m, x, c, _ = real
@@ -122,6 +121,7 @@ def train(opt: SpadeOptions) -> None:
                 logged = terms | logged
             run.average(G)
             G_opt.step()
+            G_opt.zero_grad()  # at once: the next forwards have their memory
 
         # ---- average, log, look, validate, save
         run.step += 1

@@ -210,10 +210,12 @@ class Lifeline:
             thread.join()
 
 
-def require_equal_parts(batch: int) -> None:
-    """Refuse a data.batch that the processes cannot share."""
-    if batch % world():
-        words = f"{world()} processes cannot share it equally: use a multiple of {world()}, or other processes"
+def require_equal_parts(batch: int, pairs: bool = False) -> None:
+    """Refuse a data.batch that the processes cannot share, or not by whole pairs."""
+    least = world() * (2 if pairs else 1)
+    if batch % least:
+        what = "equally in pairs of pictures" if pairs else "equally"
+        words = f"{world()} processes cannot share it {what}: use a multiple of {least}, or other processes"
         refuse(f"data.batch={batch}: {words}", 2)
 
 

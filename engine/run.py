@@ -27,6 +27,8 @@ from engine.device import (
     choose_device,
     keep_freed_memory,
     note_emulated_bf16,
+    to_device,
+    tune,
     weights_format,
 )
 from engine.files import require_writable, take_folder, whole_file
@@ -50,6 +52,7 @@ class Run:
     share = staticmethod(distributed.share)
     mean = staticmethod(distributed.mean)
     in_turn = staticmethod(distributed.in_turn)
+    require_equal_parts = staticmethod(distributed.require_equal_parts)
 
     def __init__(self, opt: Any):
         """`opt`: the RunOptions."""
@@ -72,6 +75,8 @@ class Run:
 
     def reseed(self) -> None:
         """Seed every generator from (run.seed, step), so that a step does not depend on those before it."""
+        if self.opt.compile == "reduce-overhead":
+            torch.compiler.cudagraph_mark_step_begin()  # what CUDA graphs made in this step stays until the next
         seed_all(self.opt.seed, self.step)
         if self.world > 1:  # what is drawn otherwise than by `draw`, as dropout is, shall differ
             self._shared = SharedChance(self.device)
@@ -103,17 +108,19 @@ class Run:
         last = last_on_cpu and self.device.type == "cpu" and self.opt.precision == "bf16"
         last = last or self.device.type == "cuda"
         memory_format = torch.channels_last if last else torch.contiguous_format
-        return x.to(self.device, non_blocking=True).contiguous(memory_format=memory_format)
+        return to_device(x, self.device).contiguous(memory_format=memory_format)
 
     def place_network(self, network: nn.Module, compiled: bool = False) -> nn.Module:
         """A stack of convolutions on the device, in engine.device.weights_format; compiled: self.compile takes it."""
-        return network.to(self.device, memory_format=weights_format(self.device, compiled and self.opt.compile))
+        compiled = compiled and bool(self.opt.compile)
+        return network.to(self.device, memory_format=weights_format(self.device, compiled))
 
     def compile(self, *networks: nn.Module) -> None:
-        """torch.compile in place, if run.compile: parameters keep their names."""
+        """torch.compile in place, if run.compile: parameters keep their names. A word is torch's mode."""
+        how = {"mode": self.opt.compile} if isinstance(self.opt.compile, str) else {}
         if self.opt.compile:
             for network in networks:
-                network.compile()
+                network.compile(**how)
 
     def average(self, network: nn.Module) -> None:
         """Average the gradients over all processes, before every optimiser step; in a single one they stay.
@@ -144,6 +151,7 @@ class Run:
         """
         self.options, self.steps = opt, opt.run.steps
         distributed.require_equal_parts(opt.data.batch)
+        tune(self.device, sizes_vary=opt.data.size == "native")
         self.checkpoints = Checkpoints(opt, data, parts)
         self._names = {part: name for name, part in parts.items() if isinstance(part, nn.Module)}
         with self.in_turn():

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from options.fields import choice, flag, integer, list_of, number, option, optional, path, size, text
+from options.fields import choice, flag_or, integer, list_of, number, option, optional, path, size, text
 
 LEAST_COMPARED = 50  # pictures of a set: of fewer, KID is mostly noise and FID mostly bias
 
@@ -19,10 +19,11 @@ class RunOptions:
     seed: int = option(0, integer(0, 2**31), "step k is a function of (seed, k)")
     device: str = option("auto", choice("auto", "cpu", "cuda", "mps"), "auto: cuda, else mps, else cpu")
     precision: str = option("fp32", choice("fp32", "bf16"), "bf16: autocast of the networks; losses stay fp32")
-    compile: bool = option(
+    compile: bool | str = option(
         False,
-        flag(),
-        "torch.compile the generator: a minute to start (on a CPU minutes), then faster on a GPU",
+        flag_or("reduce-overhead"),
+        "torch.compile the generator: a minute to start (on a CPU minutes), then faster on a GPU; reduce-overhead: in "
+        "CUDA graphs, for small batches, at the cost of memory",
     )
     log_every: int = option(50, integer(1), "steps between lines of log.jsonl and TensorBoard")
     sample_every: int = option(500, integer(0), "steps between sample grids, 0: never")
@@ -65,8 +66,8 @@ class SplitDataOptions(DataOptions):
     cache: str = option(
         "auto",
         choice("auto", "none", "disk", "ram", "device"),
-        "where the decoded pictures are: a mapped file, memory, the GPU; none: decoded each time; auto: the GPU if "
-        "they fit well, else a file if the disk has room, else none",
+        "where the decoded pictures are: a mapped file, memory, the GPU; none: decoded each time; auto: a file if the "
+        "disk has room, and the GPU if they fit well; else none",
     )
     val_share: float = option(0.1, number(0, 0.9), "split off by file name when there is neither data.val nor val/")
 
