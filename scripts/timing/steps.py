@@ -96,8 +96,10 @@ def batches_of(opt: Any, device: torch.device) -> Iterator:
     data = opt.data
     if opt.family == "dcgan":
         from data.dcgan import dcgan_data, face_batches
+        from engine.device import to_device
 
         faces, _ = dcgan_data(opt, device)
-        return face_batches(faces, data.batch, seed=0, mirror="mirror" in data.augment, pin=device.type == "cuda")
+        pictures = face_batches(faces, data.batch, seed=0, mirror="mirror" in data.augment)
+        return ((to_device(x, device), y) for x, y in pictures)
     source = getattr(importlib.import_module(f"data.{opt.family}"), f"{opt.family}_data")(opt, device)[0]
     return batches(source, data.batch, seed=0, workers=data.workers, device=device)
