@@ -16,12 +16,13 @@ from data.dcgan import dcgan_data, face_batches
 from data.diffaugment import diff_augment
 from data.picture_io import to_picture
 from engine.chance import Draw, alone
+from engine.device import to_device
 from engine.ema import EMA
 from engine.errors import door
 from engine.evaluation.measure_dcgan import training_kid
 from engine.run import Run
 from engine.schedule import adam, poly, set_lr
-from losses.gan import discriminator_loss, generator_loss, relativistic_loss
+from losses.gan import discriminator_loss, fake_loss, generator_loss, mean_outputs, real_loss, relativistic_loss
 from losses.penalty import r1
 from models import build
 from models.latents import draw_latents, generate, random_latents
@@ -63,13 +64,14 @@ def train(opt: DcganOptions) -> None:
     G_opt = adam(G.parameters(), optim.g_lr, optim.g_betas)
     D_opt = adam(D.parameters(), optim.d_lr, optim.d_betas)
     G_params, D_params = list(G.parameters()), list(D.parameters())
+    apart = loss.gan != "relativistic" and not loss.label_flip  # D's loss is a sum: one graph of D at a time
     decoded = model.variant == "illustration" and loss.z > 0
     kid = training_kid(opt, faces, run.device) if run.rank == 0 else None
     run.synchronise(G, *([] if loss.r1 or loss.r2 else [D]))
     run.compile(G)  # not D: the penalties differentiate it twice, which compiled networks do not support
     run.start(opt, data=faces.about, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
-    loading = dict(mirror="mirror" in data.augment, pin=run.device.type == "cuda", share=run.share)
-    stream = face_batches(faces, data.batch, seed=opt.run.seed, start=run.step, **loading)
+    loading = dict(mirror="mirror" in data.augment, start=run.step, share=run.share)
+    stream = face_batches(faces, data.batch, seed=opt.run.seed, **loading)
     if run.step == 0:
         run.grid(rows_of(faces.first(GRID * GRID)), "real")
     shown = draw_latents(opt, range(GRID * GRID), seed=0)
@@ -84,8 +86,8 @@ def train(opt: DcganOptions) -> None:
         view = partial(seen, noise=loss.instance_noise * (1 - progress), loss=loss, draw=run.draw)
         pictures, y = next(stream)
         x = run.place(pictures).float() / 127.5 - 1
-        y = None if y is None else y.to(run.device, non_blocking=True)
-        z = run.draw(lambda x: random_latents(len(x), model.z, model.latent), x).to(run.device, non_blocking=True)
+        y = None if y is None else to_device(y, run.device)
+        z = to_device(run.draw(lambda x: random_latents(len(x), model.z, model.latent), x), run.device)
         with run.autocast():
             fake, z_hat = G(z, y, predict_z=True) if decoded else (G(z, y), None)
             fake = fake.float()
@@ -95,24 +97,31 @@ def train(opt: DcganOptions) -> None:
         penalized = run.step % loss.penalty_every == 0
         at_x, at_fake = penalized and loss.r1 > 0, penalized and loss.r2 > 0
         x, constant = x.requires_grad_(at_x), fake.detach().requires_grad_(at_fake)
-        D_opt.zero_grad()
         with run.autocast(enabled=not at_x):  # penalties are taken in fp32
             on_x = D(view(x), y).float()
+        terms = {"r1": r1([on_x], x)} if at_x else {}
+        loss_D = loss.penalty_every / 2 * loss.r1 * terms.get("r1", 0)
+        if apart:
+            terms["D"] = real_loss(loss.gan, on_x, loss.label_smoothing)
+            (terms["D"] + loss_D).backward(inputs=D_params)
+            loss_D = 0
         with run.autocast(enabled=not at_fake):
             on_fake = D(view(constant), y).float()
-        called = swapped(on_x, on_fake, loss.label_flip, run.draw)
-        terms = {"D": discriminator_loss(loss.gan, *called, loss.label_smoothing)}
-        if at_x:
-            terms["r1"] = r1([on_x], x)
         if at_fake:
             terms["r2"] = r1([on_fake], constant)
-        gp = loss.r1 * terms.get("r1", 0) + loss.r2 * terms.get("r2", 0)
-        (terms["D"] + loss.penalty_every / 2 * gp).backward(inputs=D_params)
+        if apart:
+            on_D = fake_loss(loss.gan, on_fake)
+            terms["D"] = terms["D"].detach() + on_D
+        else:
+            called = swapped(on_x, on_fake, loss.label_flip, run.draw)
+            on_D = terms["D"] = discriminator_loss(loss.gan, *called, loss.label_smoothing)
+        loss_D = loss_D + on_D + loss.penalty_every / 2 * loss.r2 * terms.get("r2", 0)
+        loss_D.backward(inputs=D_params)
         run.average(D)
         D_opt.step()
+        D_opt.zero_grad()
 
         # ---- G step: ascend log D(G(z)), the non-saturating loss; relativistic: beside D(x)
-        G_opt.zero_grad()
         with run.autocast():
             logits = D(view(fake), y)
             if loss.gan == "relativistic":
@@ -126,13 +135,12 @@ def train(opt: DcganOptions) -> None:
         (terms["G"] + loss.z * terms.get("z", 0)).backward(inputs=G_params)
         run.average(G)
         G_opt.step()
+        G_opt.zero_grad()  # at once: the next forwards have their memory
 
         # ---- average, log, look, validate, save
         run.step += 1
         G_ema.update(G, run.step, data.batch)
-        shown_as = torch.sigmoid if loss.gan == "bce" else torch.positive  # a probability, else a logit
-        terms |= {"D_x": shown_as(on_x).mean(), "D_G_z": shown_as(on_fake).mean()}
-        run.log(**terms, lr=G_opt.param_groups[0]["lr"])
+        run.log(**terms, **mean_outputs(loss.gan, [on_x], [on_fake]), lr=G_opt.param_groups[0]["lr"])
         if run.due(opt.run.sample_every):
             with predicting(G_ema.module, opt.sample.norm_stats) as G_mean:
                 run.grid(rows_of(generate(G_mean, *shown)))

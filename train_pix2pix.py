@@ -17,13 +17,15 @@ from torch import Tensor, nn
 from data.diffaugment import augment_alike
 from data.loader import InOrder, batches
 from data.pix2pix import pix2pix_data
-from data.pix2pix_io import pictures_of, sample_rows, to_input
+from data.pix2pix_io import sample_rows, to_input
 from engine.ema import EMA
 from engine.errors import door
+from engine.evaluation.measure_pairs import translated
+from engine.evaluation.validation import PairValidation
 from engine.run import Run
 from engine.schedule import adam, cosine, poly, set_lr
 from losses.feature_matching import feature_matching
-from losses.gan import fake_loss, generator_loss, real_loss
+from losses.gan import fake_loss, generator_loss, mean_outputs, real_loss
 from losses.mode_seeking import mode_seeking
 from losses.penalty import gradient_penalty, interpolate, r1
 from losses.whole_batch import Mean, itself
@@ -46,7 +48,10 @@ def seen(x: Tensor, augment: Callable[[Tensor], Tensor], pictures: Tensor) -> Te
 def discriminator_terms(
     run: Run, D: nn.Module, view: View, y: Tensor, fake: Tensor, loss: Pix2PixLossOptions, due: bool = False
 ) -> Terms:
-    """D's terms, summed over its scales: y [B, C', H, W], fake [B or 2B, C', H, W]; with R1 due it is taken at y."""
+    """D's terms, summed over its scales, and its mean outputs: y [B, C', H, W], fake [B or 2B, C', H, W].
+
+    With R1 due it is taken at y.
+    """
     y = y.detach().requires_grad_(due)
     with run.autocast(enabled=not due):  # penalties are taken in fp32
         real_logits = [maps[-1] for maps in D(view(y))]
@@ -55,6 +60,7 @@ def discriminator_terms(
     terms = {
         "D_real": sum(real_loss(loss.gan_mode, logits) for logits in real_logits),
         "D_fake": sum(fake_loss(loss.gan_mode, logits) for logits in fake_logits),
+        **mean_outputs(loss.gan_mode, real_logits, fake_logits),
     }
     return terms | ({"r1": r1(real_logits, y)} if due else {})
 
@@ -83,15 +89,6 @@ def generator_terms(
     return terms
 
 
-def validate(G: nn.Module, pairs: InOrder, opt: Pix2PixOptions) -> dict[str, float]:
-    """Mean L1 distance to the targets, in [-1, 1]; pairs: one at a time."""
-    total = 0.0
-    for sample, (x, y) in zip(pairs.source.samples, pairs, strict=True):
-        fake = pictures_of(G, opt, x[0], sample.name)
-        total += float(F.l1_loss(fake, to_input(y.to(fake.device), opt.model.out_channels)[0]))
-    return {"val_l1": total / len(pairs)}
-
-
 def train(opt: Pix2PixOptions) -> None:
     run = Run(opt.run)
 
@@ -108,6 +105,7 @@ def train(opt: Pix2PixOptions) -> None:
     # ---- data
     with run.in_turn():
         pairs, val = pix2pix_data(opt, run.device)
+    validate = PairValidation(opt, len(val), run.device) if run.rank == 0 else None
     opt = with_steps(opt, len(pairs), opt.optim.d_steps)
     data, model, loss, optim = opt.data, opt.model, opt.loss, opt.optim
     run.start(opt, data=[sample.name for sample in pairs.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
@@ -156,7 +154,6 @@ def train(opt: Pix2PixOptions) -> None:
 
         # ---- G step: Eq. 4
         view = partial(seen, x, augment_alike(loss.diffaugment, colors, run.draw))
-        G_opt.zero_grad()
         with run.autocast():
             terms |= generator_terms(D if opt.adversarial else None, view, y, fake, z, loss, run.mean)
         loss_G = loss.l1 * terms["l1"] + loss.adv * terms.get("adv", 0)
@@ -165,6 +162,7 @@ def train(opt: Pix2PixOptions) -> None:
         loss_G.backward(inputs=G_params)
         run.average(G)
         G_opt.step()
+        G_opt.zero_grad()  # at once: the next forwards have their memory
         if opt.adversarial and optim.g_first:
             D_opt.step()  # both gradients are from the same weights
 
@@ -176,8 +174,8 @@ def train(opt: Pix2PixOptions) -> None:
             with predicting(G_ema.module, opt.sample.norm_stats, opt.predict_dropout) as G_mean, run.autocast():
                 run.grid(sample_rows(G_mean, shown, opt))
         if run.due(opt.run.eval_every) and len(val):
-            with predicting(G_ema.module, opt.sample.norm_stats, opt.predict_dropout) as G_mean, run.autocast():
-                run.validated(**validate(G_mean, held, opt))
+            with predicting(G_ema.module, opt.sample.norm_stats, opt.predict_dropout) as G_mean:
+                run.validated(**validate(translated(G_mean, held, opt, opt.run.precision), len(held)))
         if run.due(opt.run.save_every):
             run.save()
     run.finish()

@@ -23,7 +23,7 @@ from engine.metrics import confusion_matrix, seg_metrics
 from engine.run import Run
 from engine.schedule import adam, encoder_groups, poly, set_lr
 from losses.consistency import consistency_losses, pseudo_labels
-from losses.gan import fake_loss, generator_loss, real_loss
+from losses.gan import fake_loss, generator_loss, mean_outputs, real_loss
 from losses.segmentation import cross_entropy, dice_loss, focal_loss, lovasz_softmax, self_taught_loss
 from losses.whole_batch import Mean, itself
 from models import build
@@ -60,6 +60,7 @@ def labeled_losses(
         fake = D(log_p.exp() * (y != IGNORED).unsqueeze(1))  # ignored pixels are empty in both
         terms["D"] = 0.5 * (real_loss(loss.gan, real) + fake_loss(loss.gan, fake))  # Eq. 1
         terms["adv"] = generator_loss(loss.gan, fake)  # Eq. 4
+        terms |= mean_outputs(loss.gan, [real], [fake])
     return terms
 
 
@@ -87,6 +88,7 @@ def validate(G: nn.Module, pictures: Iterable, names: tuple[str, ...]) -> dict[s
 
 def train(opt: SegOptions) -> None:
     run = Run(opt.run)
+    run.require_equal_parts(opt.data.batch, pairs=opt.semi.consistency)  # CutMix stays in a process
 
     # ---- networks
     with run.in_turn():  # the first process downloads
@@ -110,8 +112,7 @@ def train(opt: SegOptions) -> None:
     adversarial = semi.method == "adversarial" and (taught or loss.adv > 0)
     teacher = G_ema.module if semi.teacher == "ema" else G
     class_weights = None if loss.class_weights is None else torch.tensor(loss.class_weights, device=run.device)
-    about = dict(data=[sample.name for sample in labeled.samples], group=2 if semi.consistency else 1)  # CutMix's pairs
-    run.start(opt, **about, G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
+    run.start(opt, data=[sample.name for sample in labeled.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
     loading = dict(seed=opt.run.seed, workers=data.workers, device=run.device, share=run.share)
     xy = batches(labeled, data.batch, stream=0, start=run.step, **loading)
     done = max(0, run.step - loss.semi_start)
@@ -125,7 +126,7 @@ def train(opt: SegOptions) -> None:
     # ---- loop
     while run.running():
         x, y = next(xy)
-        x, y = run.place(x).float() / 255, y.to(run.device, non_blocking=True).long()
+        x, y = run.place(x).float() / 255, y.long()
         run.reseed()
         lr_factor = poly(run.step / run.steps, opt.optim.poly_start, opt.optim.poly_power)
         set_lr(G_opt, opt.optim.g_lr * lr_factor)
@@ -158,6 +159,7 @@ def train(opt: SegOptions) -> None:
         if adversarial:
             run.average(D)
             D_opt.step()
+        terms = {name: term.detach() for name, term in terms.items()}  # D's graph would outlive the next forward
 
         # ---- adversarial: G step on unlabelled pictures, the rest of Eq. 2
         if u is not None and adversarial:

@@ -7,18 +7,15 @@ The same command resumes a stopped run. G paints a label map m, with colours c i
 judges label, picture and colours together, patch by patch, or finds each pixel's class y (OASIS, arXiv:2012.04781).
 """
 
-from itertools import islice
-
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from data.loader import InOrder, batches
 from data.spade import network_inputs, spade_data
-from data.spade_io import paint, sample_rows
+from data.spade_io import sample_rows
 from engine.ema import EMA
 from engine.errors import door
-from engine.progress import progress
+from engine.evaluation.measure_pairs import painted
+from engine.evaluation.validation import PairValidation
 from engine.run import Run
 from engine.schedule import adam, poly, set_lr
 from losses.diversity import diversity
@@ -39,15 +36,6 @@ from options.load import command_line
 from options.spade import DEFAULT_FILE, SpadeOptions
 
 
-def validate(G: nn.Module, pictures: InOrder, opt: SpadeOptions) -> dict[str, float]:
-    """Mean L1 distance to the true pictures, in [-1, 1]; with batch statistics pictures come alone."""
-    total, names = 0.0, iter([sample.name for sample in pictures.source.samples])
-    for x, ids, color in progress(pictures, len(pictures), "validation", "batch"):
-        fake = paint(G, ids, color, opt, list(islice(names, len(x))))
-        total += float(F.l1_loss(fake, x.to(fake.device).float() / 127.5 - 1)) * len(x)
-    return {"val_l1": total / len(pictures.source)}
-
-
 def train(opt: SpadeOptions) -> None:
     run = Run(opt.run)
 
@@ -66,6 +54,7 @@ def train(opt: SpadeOptions) -> None:
     with run.in_turn():
         main, val, rough, palette = spade_data(opt, run.device)
         perceptual = Perceptual(loss.vgg, loss.perceptual_mode).to(run.device) if loss.perceptual else None
+    validate = PairValidation(opt, len(val), run.device) if run.rank == 0 else None
     opt = with_steps(opt, len(main), optim.d_steps + 1)
     run.start(opt, data=[s.name for s in main.samples], G=G, D=D, G_ema=G_ema, G_opt=G_opt, D_opt=D_opt)
     loading = dict(batch=data.batch, seed=opt.run.seed, start=run.step * (optim.d_steps + 1), share=run.share)
@@ -90,7 +79,6 @@ def train(opt: SpadeOptions) -> None:
             # ---- D steps: hinge (Lim & Ye 2017, arXiv:1705.02894) or its like, with the gradient penalty; or OASIS's
             for k in range(optim.d_steps):
                 due = loss.penalty != "none" and (run.step * optim.d_steps + k) % loss.penalty_every == 0
-                D_opt.zero_grad()
                 for source, weight in parts:
                     real = network_inputs(next(source), data, run.place)
                     m, x, c, _ = real
@@ -108,9 +96,9 @@ def train(opt: SpadeOptions) -> None:
                     logged = terms | logged
                 run.average(D)
                 D_opt.step()
+                D_opt.zero_grad()
 
             # ---- G step
-            G_opt.zero_grad()
             for source, weight in parts:
                 real = network_inputs(next(source), data, run.place)
                 m, x, c, _ = real
@@ -133,6 +121,7 @@ def train(opt: SpadeOptions) -> None:
                 logged = terms | logged
             run.average(G)
             G_opt.step()
+            G_opt.zero_grad()  # at once: the next forwards have their memory
 
         # ---- average, log, look, validate, save
         run.step += 1
@@ -142,8 +131,8 @@ def train(opt: SpadeOptions) -> None:
             with predicting(G_ema.module, opt.sample.norm_stats) as G_mean, run.autocast():
                 run.grid(sample_rows(G_mean, shown, opt, palette))
         if run.due(opt.run.eval_every) and len(val):
-            with predicting(G_ema.module, opt.sample.norm_stats) as G_mean, run.autocast():
-                run.validated(**validate(G_mean, held, opt))
+            with predicting(G_ema.module, opt.sample.norm_stats) as G_mean:
+                run.validated(**validate(painted(G_mean, held, opt, opt.run.precision), len(held)))
         if run.due(opt.run.save_every):
             run.save()
     run.finish()

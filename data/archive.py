@@ -85,12 +85,11 @@ def read_zipped(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         raise
     except Exception as error:  # zipfile and Pillow's decoders raise nearly anything on broken bytes
         reason = "not a picture" if isinstance(error, Image.UnidentifiedImageError) else " ".join(str(error).split())
+        reason = reason or type(error).__name__
         if system_failed(error):
-            line = f"{archive.filename}/{name}: cannot be read ({reason}): check the disk or the network, try again"
+            line = f"{archive.filename}/{name}: cannot be read ({reason}): check disk, network and memory, try again"
             raise UserError(line) from error
-        raise UserError(
-            f"{archive.filename}/{name}: broken or cut off ({reason or type(error).__name__}): replace or remove it"
-        ) from error
+        raise UserError(f"{archive.filename}/{name}: broken or cut off ({reason}): replace or remove it") from error
 
 
 def _read_entry(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.device import to_device
+
 GAMMA = 1 / 2.5  # the original's gamma correction (datasets.py)
 FACTORS = (0.7, 1.3)  # of colour jitter
 GREY = (0.299, 0.587, 0.114)  # BT.601
@@ -28,18 +30,18 @@ def augment(planes: Tensor, draws: Tensor, names: tuple[str, ...]) -> Tensor:
     if "gamma" in names:
         _gamma(planes[:, :3], gamma)
     if "color" in names:
-        planes[:, :3] = _jitter(planes[:, :3], *_sent(factors, planes.device).unbind(1))
+        planes[:, :3] = _jitter(planes[:, :3], *to_device(factors.contiguous(), planes.device).unbind(1))
     return mirror(planes, mirrored) if "mirror" in names else planes
 
 
 def mirror(x: Tensor, chosen: Tensor) -> Tensor:
     """x [B, C, H, W] with the chosen ones, bool [B] on the CPU, left-right; in place."""
-    rows = _sent(chosen.nonzero()[:, 0], x.device)  # where they are chosen is known here: the GPU need not say
+    rows = to_device(chosen.nonzero()[:, 0], x.device)  # where they are chosen is known here: the GPU need not say
     return x.index_copy_(0, rows, x.index_select(0, rows).flip(3))
 
 
 def _gamma(x: Tensor, chosen: Tensor) -> None:
-    rows = _sent(chosen.nonzero()[:, 0], x.device)
+    rows = to_device(chosen.nonzero()[:, 0], x.device)
     x.index_copy_(0, rows, _gamma_table(x.device)[x.index_select(0, rows).int()])
 
 
@@ -64,8 +66,3 @@ def _jitter(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor)
 def _grey(x: Tensor) -> Tensor:
     """[B, 3, ...] -> [B, 1, ...]."""
     return GREY[0] * x[:, :1] + GREY[1] * x[:, 1:2] + GREY[2] * x[:, 2:]
-
-
-def _sent(values: Tensor, device: torch.device) -> Tensor:
-    """A few numbers on the device, without waiting for it."""
-    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)

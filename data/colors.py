@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.device import to_device
 from engine.errors import UserError
 
 BLACK = np.zeros(3, np.uint8)  # where there is no hair to take a colour from
@@ -35,7 +36,7 @@ def recolor(picture: Tensor, colors: Tensor, hair: Tensor, curves: np.ndarray) -
     Args:
         picture, colors: uint8 [3, H, W]; hair: bool [1, H, W]; curves: tone_curves's.
     """
-    tables = torch.from_numpy(curves).to(picture.device)
+    tables = to_device(torch.from_numpy(curves), picture.device)
     changed = (torch.stack([t[p.int()] for t, p in zip(tables, x, strict=True)]) for x in (picture, colors))
     return torch.where(hair, next(changed), picture), next(changed)
 

@@ -22,6 +22,7 @@ from data.faces import drawn_faces
 from data.fit import cover_crop
 from data.images import list_pictures, read_picture, require_size
 from data.loader import Order
+from engine.device import to_device
 from engine.errors import UserError
 
 VERSION = 1  # raised whenever decoding changes, so that no older cache is taken
@@ -51,7 +52,6 @@ def face_batches(
     seed: int,
     start: int = 0,
     mirror: bool = False,
-    pin: bool = False,
     share: Callable[[Any], Any] = lambda whole: whole,
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """(x uint8 [B, 3, S, S], y float [B, K] or None) without end, from step `start` on, on the faces' device.
@@ -60,17 +60,16 @@ def face_batches(
 
     Args:
         mirror: half of the pictures left-right, by lot.
-        pin: page-locked memory, for copies to a GPU; pictures that are on one stay there.
         share: this process's part of a whole batch (engine.run.Run.share).
     """
     for step, keys in enumerate(Order(len(faces), batch, (seed,), start, share), start):
-        rows = torch.tensor([index for _, index in keys]).to(faces.x.device, non_blocking=True)
+        rows = to_device(torch.tensor([index for _, index in keys]), faces.x.device)
         x = faces.x.index_select(0, rows)
         if mirror:
             lot = share(np.random.default_rng((seed, 1, step)).random(batch) < 0.5)
             x = mirrored(x, torch.from_numpy(lot))
         y = None if faces.y is None else faces.y.index_select(0, rows).float()
-        yield x.pin_memory() if pin and not x.is_cuda else x, y
+        yield x, y
 
 
 def dcgan_data(opt: Any, device: torch.device) -> tuple[Faces, tuple[str, ...]]:

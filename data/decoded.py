@@ -18,7 +18,7 @@ TRIED = 16  # pictures from which the size of a cache is estimated
 def decoded(decoding: Decoding, what: str, where: str, device: torch.device) -> Rows | None:
     """The pictures where data.cache (`where`) wants them; None: they are to be decoded each time. A line says which.
 
-    what: is named in that line. auto: the GPU if they fit well, else a mapped file if the disk has room, else none.
+    what: is named in that line. auto: a mapped file if the disk has room, and a GPU if they fit well there; else none.
 
     Raises:
         UserError: a picture cannot be read, or data.cache=device has no room.

@@ -44,13 +44,14 @@ def read_picture(path: Path | str) -> np.ndarray:
 
 
 def system_failed(error: BaseException) -> bool:
-    """Whether the system did not let a file be read (the disk, the network, a permission, too many open files).
+    """Whether the system did not let a file be read (disk, network, memory, a permission, too many open files).
 
     That says nothing about the picture, which may well be read another time. A UserError is what its cause is. Broken
     bytes have no errno, or that of a position where there is nothing to read.
     """
     cause = error.__cause__ if isinstance(error, UserError) else error
-    return getattr(cause, "errno", None) not in (None, errno.EINVAL, errno.EOVERFLOW)
+    known = getattr(cause, "errno", None) not in (None, errno.EINVAL, errno.EOVERFLOW)
+    return known or isinstance(cause, MemoryError)
 
 
 def open_picture(path: Path | str) -> Image.Image:
@@ -149,7 +150,8 @@ def _guarded(path: Path | str, work: Callable):
             raise UserError(f"{path}: may not be read: check its permissions") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         if system_failed(error):
-            raise UserError(f"{path}: cannot be read ({reason}): check the disk or the network, try again") from error
+            line = f"{path}: cannot be read ({reason}): check disk, network and memory, try again"
+            raise UserError(line) from error
         raise UserError(f"{path}: broken or cut off ({reason}): copy it again or remove it") from error
 
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from engine.device import to_device
+
 CPU = torch.device("cpu")
 
 
@@ -86,7 +88,7 @@ def _loader(
 
 def _finished(source: Source, items: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[Any]:
     for planes, draws in items:
-        yield source.finished(planes.to(device, non_blocking=True), draws)
+        yield source.finished(to_device(planes, device), draws)
 
 
 def batches(

@@ -16,6 +16,7 @@ from data.palette import Palette, nothing_but, one_hot, palette_of
 from data.pictures import Pictures
 from data.sample import drawn_set
 from data.window import LABEL, by_chance, cover, covering, cut, nearest, random_window, window_corner
+from engine.device import to_device
 from engine.errors import UserError
 
 FOLDERS = ("images", "labels")
@@ -112,9 +113,9 @@ def network_inputs(
     """
     picture, ids, color = batch
     x = place(picture, last_on_cpu=False).float() / 127.5 - 1
-    y = ids.to(x.device, non_blocking=True).long()
+    y = to_device(ids, x.device).long()
     m = one_hot_label(y, len(data.class_names), data.background_id)
-    c = masked_color(color.to(x.device, non_blocking=True), m, data.hair_channel) if data.color else None
+    c = masked_color(to_device(color, x.device), m, data.hair_channel) if data.color else None
     return place(m), x, c if c is None else place(c), y
 
 

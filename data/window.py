@@ -6,6 +6,7 @@ from torch import Tensor
 
 from data.fit import cover_crop, resize
 from data.palette import IGNORED
+from engine.device import to_device
 
 LABEL = 3  # the plane of a label's ids, after those of its picture
 LARGEST = 16  # times the window: what is stored beyond it is no larger than the picture itself
@@ -107,7 +108,7 @@ def nearest(ids: Tensor, scaled: Shape, corner: tuple[int, int], size: Shape) ->
     for axis in (0, 1):
         ratio = ids.shape[axis] / scaled[axis]
         places = ((torch.arange(size[axis], dtype=torch.float64) + corner[axis] + 0.5) * ratio).long()
-        ids = ids.index_select(axis, places.to(ids.device))
+        ids = ids.index_select(axis, to_device(places, ids.device))
     return ids
 
 
@@ -124,7 +125,7 @@ def _resampled(x: Tensor, blocks: list[tuple[slice, np.ndarray]], origin: int) -
     parts = []
     with torch.autocast(x.device.type, enabled=False):  # validation reads under it
         for read, matrix in blocks:
-            weights = torch.from_numpy(matrix).to(x.device, non_blocking=True)
+            weights = to_device(torch.from_numpy(matrix), x.device)
             parts.append(x[..., read.start - origin : read.stop - origin] @ weights.T)
     return torch.cat(parts, -1).round_().clamp_(0, 255)
 
@@ -166,7 +167,7 @@ def _padded(part: Tensor, size: Shape, label: int | None) -> Tensor:
     starts = [(want - have) // 2 for want, have in zip(size, own, strict=True)]
     for axis, (want, have, start) in enumerate(zip(size, own, starts, strict=True), 1):
         places = (torch.arange(want) - start).clamp(0, have - 1)
-        part = part.index_select(axis, places.to(part.device))
+        part = part.index_select(axis, to_device(places, part.device))
     if label is not None:
         ids = part[label].clone()
         part[label] = IGNORED

@@ -27,6 +27,14 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
+def tune(device: torch.device, sizes_vary: bool) -> None:
+    """On CUDA: fp32 matrix products in TF32, as convolutions are by torch's default, and each convolution by the
+    algorithm that proves fastest; not where sizes vary, as it is sought anew for each."""
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = not sizes_vary
+
+
 class Bf16Convolutions(TorchDispatchMode):
     """Convolutions in here take fp32 tensors as bf16 and give fp32 back: autocast for a backward pass.
 
@@ -56,6 +64,17 @@ def weights_format(device: torch.device, compiled: bool = False) -> torch.memory
     return torch.channels_last if last else torch.contiguous_format
 
 
+def to_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """x on the device. On CUDA nothing waits for the copy, from pinned memory; x may be dropped at once.
+
+    MPS does not keep what it still has to copy (https://github.com/pytorch/pytorch/issues/189690): there it is waited
+    for.
+    """
+    if device.type == "cuda" and x.device.type == "cpu":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
+
+
 def to_host(x: torch.Tensor) -> Callable[[], torch.Tensor]:
     """Begin to copy x to the CPU. The call of what is returned waits for the copy; only on CUDA is there a wait."""
     if x.device.type != "cuda":
@@ -76,13 +95,14 @@ def to_host(x: torch.Tensor) -> Callable[[], torch.Tensor]:
 def keep_freed_memory() -> None:
     """Let glibc keep the memory of freed tensors instead of giving it back to the system.
 
-    A step on the CPU frees and takes the same large blocks over and over; each time the system would map and clear
-    their pages anew (`scripts/benchmark.py` shows the difference). Elsewhere than on glibc there is nothing to do.
+    A step on the CPU frees and takes the same blocks over and over; each time the system would map and clear their
+    pages anew. Of the largest blocks it would keep holes, in which smaller ones settle: those it gives back. Elsewhere
+    than on glibc there is nothing to do.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        for parameter in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-            mallopt(parameter, 2**31 - 1)
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+        mallopt(-3, 60 * 2**20) or mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD; before glibc 2.35 at most 32 MiB
 
 
 def note_emulated_bf16(device: torch.device) -> None:

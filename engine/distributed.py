@@ -210,12 +210,12 @@ class Lifeline:
             thread.join()
 
 
-def require_equal_parts(batch: int, group: int = 1) -> None:
-    """Refuse a data.batch that the processes cannot share without parting groups of so many pictures."""
-    least = world() * group
+def require_equal_parts(batch: int, pairs: bool = False) -> None:
+    """Refuse a data.batch that the processes cannot share, or not by whole pairs."""
+    least = world() * (2 if pairs else 1)
     if batch % least:
-        groups = f", in groups of {group}" if group > 1 else ""
-        words = f"{world()} processes cannot share it equally{groups}: use a multiple of {least}, or other processes"
+        what = "equally in pairs of pictures" if pairs else "equally"
+        words = f"{world()} processes cannot share it {what}: use a multiple of {least}, or other processes"
         refuse(f"data.batch={batch}: {words}", 2)
 
 

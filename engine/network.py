@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from data.fit import Fitted, blend_weights, fit_picture, pad_to, tiles, unfit
-from engine.device import to_host
+from engine.device import to_device, to_host
 from engine.threads import delayed
 
 
@@ -114,7 +114,7 @@ class Network:
         cuda = self.device.type == "cuda"  # from pinned memory the copy does not keep the program waiting
         x = torch.empty(len(pictures), *pictures[0].shape, dtype=torch.uint8, pin_memory=cuda)
         np.stack(pictures, out=x.numpy())
-        x = x.to(self.device, non_blocking=True).permute(0, 3, 1, 2).contiguous()
+        x = to_device(x, self.device).permute(0, 3, 1, 2).contiguous()
         return to_host(self.forward(x, names)[:count].float())
 
     def _window(self) -> tuple[int, int]:

@@ -27,6 +27,8 @@ from engine.device import (
     choose_device,
     keep_freed_memory,
     note_emulated_bf16,
+    to_device,
+    tune,
     weights_format,
 )
 from engine.files import require_writable, take_folder, whole_file
@@ -50,6 +52,7 @@ class Run:
     share = staticmethod(distributed.share)
     mean = staticmethod(distributed.mean)
     in_turn = staticmethod(distributed.in_turn)
+    require_equal_parts = staticmethod(distributed.require_equal_parts)
 
     def __init__(self, opt: Any):
         """`opt`: the RunOptions."""
@@ -63,6 +66,7 @@ class Run:
         self.step = 0
         self.steps = opt.steps
         self._terms: dict[str, torch.Tensor | float] = {}
+        self._gradients: dict[str, torch.Tensor] = {}
         if opt.precision == "bf16":
             note_emulated_bf16(self.device)
         seed_all(opt.seed)  # initial weights
@@ -71,6 +75,8 @@ class Run:
 
     def reseed(self) -> None:
         """Seed every generator from (run.seed, step), so that a step does not depend on those before it."""
+        if self.opt.compile == "reduce-overhead":
+            torch.compiler.cudagraph_mark_step_begin()  # what CUDA graphs made in this step stays until the next
         seed_all(self.opt.seed, self.step)
         if self.world > 1:  # what is drawn otherwise than by `draw`, as dropout is, shall differ
             self._shared = SharedChance(self.device)
@@ -102,21 +108,30 @@ class Run:
         last = last_on_cpu and self.device.type == "cpu" and self.opt.precision == "bf16"
         last = last or self.device.type == "cuda"
         memory_format = torch.channels_last if last else torch.contiguous_format
-        return x.to(self.device, non_blocking=True).contiguous(memory_format=memory_format)
+        return to_device(x, self.device).contiguous(memory_format=memory_format)
 
     def place_network(self, network: nn.Module, compiled: bool = False) -> nn.Module:
         """A stack of convolutions on the device, in engine.device.weights_format; compiled: self.compile takes it."""
-        return network.to(self.device, memory_format=weights_format(self.device, compiled and self.opt.compile))
+        compiled = compiled and bool(self.opt.compile)
+        return network.to(self.device, memory_format=weights_format(self.device, compiled))
 
     def compile(self, *networks: nn.Module) -> None:
-        """torch.compile in place, if run.compile: parameters keep their names."""
+        """torch.compile in place, if run.compile: parameters keep their names. A word is torch's mode."""
+        how = {"mode": self.opt.compile} if isinstance(self.opt.compile, str) else {}
         if self.opt.compile:
             for network in networks:
-                network.compile()
+                network.compile(**how)
 
     def average(self, network: nn.Module) -> None:
-        """Average the gradients over all processes (before an optimiser step); nothing to do in a single one."""
+        """Average the gradients over all processes, before every optimiser step; in a single one they stay.
+
+        A step with a log line has their norm in it: grad_G for the part G of `start`, the L2 norm of all its gradients
+        as one vector, for what is learned of it. If it moves several times in the step, that of the last time.
+        """
         distributed.average_gradients(network)
+        if self._reached(self.opt.log_every, self.step + 1):
+            gradients = [p.grad for p in network.parameters() if p.grad is not None]
+            self._gradients[f"grad_{self._names[network]}"] = nn.utils.get_total_norm(gradients)
 
     def synchronise(self, *networks: nn.Module) -> None:
         """Batch norms over the pictures of all processes, on CUDA; on the CPU each keeps to its own."""
@@ -126,18 +141,19 @@ class Run:
 
     # ---- start, resume, end
 
-    def start(self, opt: Any, data: Iterable[str] | None = None, group: int = 1, **parts: Any) -> None:
+    def start(self, opt: Any, data: Iterable[str] | None = None, **parts: Any) -> None:
         """Open the run folder, or resume from its newest readable checkpoint.
 
         Args:
             opt: the family's options, with `run`, `data`, `family` and `network_keys`.
             data: what names each training sample, with its label; a run that resumes says if it changed.
-            group: pictures of a batch that see each other, and so have to be in one process.
             parts: what the checkpoints hold, by name: networks, EMAs and optimisers.
         """
         self.options, self.steps = opt, opt.run.steps
-        distributed.require_equal_parts(opt.data.batch, group)
+        distributed.require_equal_parts(opt.data.batch)
+        tune(self.device, sizes_vary=opt.data.size == "native")
         self.checkpoints = Checkpoints(opt, data, parts)
+        self._names = {part: name for name, part in parts.items() if isinstance(part, nn.Module)}
         with self.in_turn():
             self._open()
         modules = (getattr(part, "module", part) for part in parts.values())
@@ -195,21 +211,23 @@ class Run:
 
         It is the first process's to do: for the others nothing is due.
         """
-        return self.rank == 0 and self._reached(every)
+        return self.rank == 0 and self._reached(every, self.step)
 
-    def _reached(self, every: int) -> bool:
-        return every > 0 and (self.step % every == 0 or self.step == self.steps)
+    def _reached(self, every: int, step: int) -> bool:
+        return every > 0 and (step % every == 0 or step == self.steps)
 
     def log(self, **terms: torch.Tensor | float) -> None:
         """The terms of this step. Every run.log_every steps the newest of each since the last line are read from the
-        device, tested and written: a lazy penalty's are not of the line's step. Of several processes: the means."""
+        device, tested and written: a lazy penalty's are not of the line's step. Of several processes: the means.
+        The gradients' norms of `average` come with them."""
         self._terms |= {k: v.detach() if isinstance(v, torch.Tensor) else v for k, v in terms.items()}
         self.bar.update(self.step - self.bar.n)
-        if not self._reached(self.opt.log_every):
+        if not self._reached(self.opt.log_every, self.step):
             return
+        self._terms |= self._gradients
         means = distributed.means([float(value) for value in self._terms.values()])
         self._terms = dict(zip(self._terms, means, strict=True))
-        values, self._terms = self._finite_terms(), {}
+        values, self._terms, self._gradients = self._finite_terms(), {}, {}
         if self.rank > 0:
             return
         seconds = time.perf_counter() - self._logged_at

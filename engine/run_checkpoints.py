@@ -10,7 +10,7 @@ import torch
 
 from engine import checkpoint, distributed
 from engine.errors import UserError
-from options.load import changes, to_dict
+from options.load import changes, filled, to_dict
 
 
 class Checkpoints:
@@ -60,7 +60,7 @@ class Checkpoints:
         return False
 
     def _report_changes(self, old: dict, path: Path) -> None:
-        changed = changes(old, to_dict(self.opt))
+        changed = changes(filled(old, to_dict(type(self.opt)())), to_dict(self.opt))
         refused = [key for key in changed if key.startswith(self.opt.network_keys)]
         if refused:
             key, (before, now) = refused[0], changed[refused[0]]

@@ -5,6 +5,9 @@ mean squares without the 1/2), hinge (Lim & Ye 2017, arXiv:1705.02894) or wgan (
 arXiv:1701.07875, Eq. 2, whose critic needs losses/penalty.py).
 """
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -64,3 +67,14 @@ def relativistic_loss(better: Tensor, worse: Tensor) -> Tensor:
     """
     assert better.shape == worse.shape, (better.shape, worse.shape)
     return F.softplus(worse.float() - better.float()).mean()
+
+
+@torch.no_grad()
+def mean_outputs(mode: str, real: Sequence[Tensor], fake: Sequence[Tensor]) -> dict[str, Tensor]:
+    """What D says on average of real (D_x) and of fake samples (D_G_z), to look at: probabilities for bce, else logits.
+
+    real, fake: the logits of each of D's scales, which count alike.
+    """
+    said = torch.sigmoid if mode == "bce" else torch.positive
+    means = [torch.stack([said(logits.float()).mean() for logits in scales]).mean() for scales in (real, fake)]
+    return dict(zip(("D_x", "D_G_z"), means, strict=True))

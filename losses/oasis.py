@@ -38,6 +38,12 @@ def fake_class_loss(logits: Tensor, y: Tensor, over: Mean = itself) -> Tensor:
     return cross_entropy(F.log_softmax(logits.float(), 1), fake, over=over)
 
 
+@torch.no_grad()
+def realness(logits: Tensor) -> Tensor:
+    """The probability that D gives to a pixel being none of the fake class, mean over all pixels; to look at."""
+    return 1 - F.softmax(logits.float(), 1)[:, -1].mean()
+
+
 def labelmix_mask(y: Tensor, classes: int, draw: Draw = alone) -> Tensor:
     """M, bool [B, 1, H, W]: one lot for each class of each sample, so that its borders are those of the label map.
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from data.diffaugment import augment_alike
 from data.palette import IGNORED
 from losses.feature_matching import feature_matching
-from losses.gan import fake_loss, generator_loss, real_loss
-from losses.oasis import class_loss, fake_class_loss, labelmix_loss, labelmix_mask
+from losses.gan import fake_loss, generator_loss, mean_outputs, real_loss
+from losses.oasis import class_loss, fake_class_loss, labelmix_loss, labelmix_mask, realness
 from losses.penalty import r1, squared_sum
 
 Batch = tuple[Tensor, Tensor, Tensor | None, Tensor]  # as data.spade.network_inputs gives it
@@ -37,7 +37,10 @@ def judging(run: Any, D: nn.Module, real: Batch, loss: Any) -> Callable[[Tensor]
 
 
 def discriminator_terms(run: Any, D: nn.Module, real: Batch, fake: Tensor, loss: Any, due: bool) -> Terms:
-    """D's terms, summed over its scales; with the penalty due also that of its gradient at the pictures, in fp32."""
+    """D's terms, summed over its scales, and its mean outputs.
+
+    With the penalty due also that of its gradient at the pictures, in fp32.
+    """
     at_real, at_fake = (due and name in loss.penalty_on for name in ("real", "fake"))
     x, fake = real[1].detach().requires_grad_(at_real), fake.detach().float().requires_grad_(at_fake)
     judge = judging(run, D, real, loss)
@@ -48,6 +51,7 @@ def discriminator_terms(run: Any, D: nn.Module, real: Batch, fake: Tensor, loss:
     terms = {
         "D_real": sum(real_loss(loss.gan, logits) for logits in real_logits),
         "D_fake": sum(fake_loss(loss.gan, logits) for logits in fake_logits),
+        **mean_outputs(loss.gan, real_logits, fake_logits),
     }
     if due:
         places = [(real_logits, x)] * at_real + [(fake_logits, fake)] * at_fake
@@ -83,7 +87,7 @@ def labeled(x: Tensor, real: Batch, augment: Callable[[Tensor], Tensor]) -> tupl
 
 
 def oasis_discriminator_terms(run: Any, D: nn.Module, real: Batch, fake: Tensor, loss: Any) -> Terms:
-    """D's terms of Eq. 1, and the LabelMix consistency of Eq. 4."""
+    """D's terms of Eq. 1, its mean outputs, and the LabelMix consistency of Eq. 4."""
 
     def logits_of(seen: Tensor) -> Tensor:
         with run.autocast():
@@ -93,6 +97,7 @@ def oasis_discriminator_terms(run: Any, D: nn.Module, real: Batch, fake: Tensor,
     (x, y), (fake, _) = labeled(real[1], real, augment), labeled(fake.detach().float(), real, augment)
     on_x, on_fake = logits_of(x), logits_of(fake)
     terms = {"D_real": class_loss(on_x, y, run.mean), "D_fake": fake_class_loss(on_fake, y, run.mean)}
+    terms |= {"D_x": realness(on_x), "D_G_z": realness(on_fake)}
     if loss.labelmix:
         mask = labelmix_mask(y, on_x.shape[1] - 1, run.draw)
         terms["labelmix"] = labelmix_loss(logits_of(torch.where(mask, x, fake)), on_x, on_fake, mask)

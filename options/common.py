@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from options.fields import choice, flag, integer, list_of, number, option, optional, path, size, text
+from options.fields import choice, flag_or, integer, list_of, number, option, optional, path, size, text
 
 LEAST_COMPARED = 50  # pictures of a set: of fewer, KID is mostly noise and FID mostly bias
 
@@ -19,10 +19,11 @@ class RunOptions:
     seed: int = option(0, integer(0, 2**31), "step k is a function of (seed, k)")
     device: str = option("auto", choice("auto", "cpu", "cuda", "mps"), "auto: cuda, else mps, else cpu")
     precision: str = option("fp32", choice("fp32", "bf16"), "bf16: autocast of the networks; losses stay fp32")
-    compile: bool = option(
+    compile: bool | str = option(
         False,
-        flag(),
-        "torch.compile the generator: a minute to start (on a CPU minutes), then faster on a GPU",
+        flag_or("reduce-overhead"),
+        "torch.compile the generator: a minute to start (on a CPU minutes), then faster on a GPU; reduce-overhead: in "
+        "CUDA graphs, for small batches, at the cost of memory",
     )
     log_every: int = option(50, integer(1), "steps between lines of log.jsonl and TensorBoard")
     sample_every: int = option(500, integer(0), "steps between sample grids, 0: never")
@@ -65,8 +66,8 @@ class SplitDataOptions(DataOptions):
     cache: str = option(
         "auto",
         choice("auto", "none", "disk", "ram", "device"),
-        "where the decoded pictures are: a mapped file, memory, the GPU; none: decoded each time; auto: the GPU if "
-        "they fit well, else a file if the disk has room, else none",
+        "where the decoded pictures are: a mapped file, memory, the GPU; none: decoded each time; auto: a file if the "
+        "disk has room, and the GPU if they fit well; else none",
     )
     val_share: float = option(0.1, number(0, 0.9), "split off by file name when there is neither data.val nor val/")
 
@@ -79,6 +80,27 @@ class EMAOptions:
     ramp_up: float = option(0.05, number(0, 1), "the half-life is at most this share of the images seen so far")
 
 
+@dataclass(frozen=True)
+class SampleOptions:
+    norm_stats: str = option(
+        "running", choice("running", "batch"), "batch norm in prediction: running averages, or each picture's own"
+    )
+
+
+@dataclass(frozen=True)
+class KidSampleOptions(SampleOptions):
+    kid_features: str = option(
+        "none",
+        path("none, inception, random, or a dcgan run folder or checkpoint"),
+        "KID of these features, as scripts/evaluate.py has them, in every validation (run.keep_best=kid,min); none: no "
+        "KID",
+    )
+
+    @property
+    def takes_kid(self) -> bool:
+        return self.kid_features != "none"
+
+
 def check_keep_best(best: tuple[str, str] | None, metrics: list[str], direction: str) -> None:
     """Raises a ValueError unless run.keep_best is none, or one of the metrics of which `direction` is the best."""
     if best is None or (best[0] in metrics and best[1] == direction):
@@ -87,6 +109,18 @@ def check_keep_best(best: tuple[str, str] | None, metrics: list[str], direction:
         raise ValueError(f"run.keep_best={','.join(best)}: would keep the worst; use {best[0]},{direction}")
     use = f"use {metrics[0]},{direction}" if len(metrics) == 1 else f"choose from {', '.join(metrics)}"
     raise ValueError(f"run.keep_best={','.join(best)}: there is no such metric; {use}")
+
+
+def check_validation(run: RunOptions, sample: KidSampleOptions, *others: str) -> None:
+    """Raises a ValueError unless run.keep_best is the least of KID, if that is taken, or of one of the others."""
+    best = run.keep_best
+    check_keep_best(best, [*others, "kid"], "min")
+    if best is not None and best[0] == "kid" and not sample.takes_kid:
+        raise ValueError(f"run.keep_best={','.join(best)}: KID is of sample.kid_features; set that too")
+    if sample.takes_kid and not run.eval_every:
+        raise ValueError(
+            f"sample.kid_features={sample.kid_features}: run.eval_every=0 never validates; set both or neither"
+        )
 
 
 def with_steps(opt: Any, pictures: int, batches: int = 1) -> Any:

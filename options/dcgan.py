@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from options.common import LEAST_COMPARED, DataOptions, EMAOptions, RunOptions, check_keep_best
+from options.common import LEAST_COMPARED, DataOptions, EMAOptions, KidSampleOptions, RunOptions, check_validation
 from options.fields import choice, group, integer, list_of, number, option, path, size, text
 
 DEFAULT_FILE = Path(__file__).with_suffix(".yaml")
@@ -94,16 +94,7 @@ class DcganOptimOptions:
 
 
 @dataclass(frozen=True)
-class DcganSampleOptions:
-    norm_stats: str = option(
-        "running", choice("running", "batch"), "batch norm in prediction: running averages, or each picture's own"
-    )
-    kid_features: str = option(
-        "none",
-        path("none, inception, random, or a dcgan run folder or checkpoint"),
-        "validation by KID of these features, as scripts/evaluate.py has them, every run.eval_every steps "
-        "(run.keep_best=kid,min); none: no validation",
-    )
+class DcganSampleOptions(KidSampleOptions):
     kid_count: int = option(
         1000,
         integer(LEAST_COMPARED, 100_000),
@@ -131,23 +122,8 @@ class DcganOptions:
             raise ValueError(
                 f"loss.label_smoothing={loss.label_smoothing:g}: {loss.gan} has no target to smooth; use bce or lsgan"
             )
-        self._check_validation()
+        check_validation(self.run, self.sample)
         self._refuse_without_effect()
-
-    @property
-    def validates(self) -> bool:
-        """Whether training takes KID every run.eval_every steps."""
-        return self.sample.kid_features != "none"
-
-    def _check_validation(self) -> None:
-        best, features = self.run.keep_best, self.sample.kid_features
-        if best is not None and not self.validates:
-            raise ValueError(
-                f"run.keep_best={','.join(best)}: dcgan validates by sample.kid_features only; set that too"
-            )
-        check_keep_best(best, ["kid"], "min")
-        if self.validates and not self.run.eval_every:
-            raise ValueError(f"sample.kid_features={features}: run.eval_every=0 never validates; set both or neither")
 
     def _refuse_without_effect(self) -> None:
         """An option set away from its default that these others leave without any effect is a mistake."""
@@ -159,7 +135,7 @@ class DcganOptions:
             ("model", "n_extra_d", variant == "dcgan", layers),
             ("loss", "z", variant == "illustration", decoder),
             ("loss", "penalty_every", penalized, "there is no penalty; set loss.r1 or loss.r2"),
-            ("sample", "kid_count", self.validates, "there is no validation; set sample.kid_features"),
+            ("sample", "kid_count", self.sample.takes_kid, "there is no validation; set sample.kid_features"),
         ):
             options = getattr(self, group_name)
             value = getattr(options, name)

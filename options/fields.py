@@ -83,6 +83,16 @@ def flag() -> Kind:
     return Kind("true or false", read)
 
 
+def flag_or(*words: str) -> Kind:
+    """A flag, or one of some words that say more."""
+    plain, word = flag(), choice(*words)
+
+    def read(value: Any) -> bool | str:
+        return word.read(value) if value in words else plain.read(value)
+
+    return Kind("true, false or " + "|".join(words), read)
+
+
 def text(expected: str = "text") -> Kind:
     def read(value: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)) or str(value) == "":

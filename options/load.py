@@ -184,6 +184,15 @@ def help_text(cls: type, doc: str, default_file: Path) -> str:
     return "\n".join([*lines, "", "  --dry-run prints the resolved options and the network sizes; --help this text"])
 
 
+def filled(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """A `to_dict` result of an older version, which lacks options that are new since: these have their defaults."""
+    new = {
+        key: filled(values.get(key, {}), default) if isinstance(default, dict) else values.get(key, default)
+        for key, default in defaults.items()
+    }
+    return {**values, **new}
+
+
 def changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
     """Keys whose values differ between two `to_dict` results: dotted key -> (old, new)."""
     found = {}

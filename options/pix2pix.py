@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from options.common import EMAOptions, RunOptions, SplitDataOptions, check_keep_best
+from options.common import EMAOptions, KidSampleOptions, RunOptions, SplitDataOptions, check_validation
 from options.fields import choice, flag, group, integer, list_of, number, option, optional
 
 DEFAULT_FILE = Path(__file__).with_suffix(".yaml")
@@ -109,7 +109,7 @@ class Pix2PixOptimOptions:
 
 
 @dataclass(frozen=True)
-class Pix2PixSampleOptions:
+class Pix2PixSampleOptions(KidSampleOptions):
     norm_stats: str = option(
         "batch", choice("running", "batch"), "batch norm in prediction: each picture's own statistics, or running ones"
     )
@@ -138,7 +138,7 @@ class Pix2PixOptions:
                 f"loss.mode_seeking={self.loss.mode_seeking:g}: there is no latent to seek with; set model.z (MSGAN: 8)"
             )
         self._check_small_data()
-        check_keep_best(self.run.keep_best, ["val_l1"], "min")
+        check_validation(self.run, self.sample, "val_l1")
 
     @property
     def adversarial(self) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from data.palette import ANIME, MATCHES
-from options.common import EMAOptions, RunOptions, SplitDataOptions, check_keep_best
+from options.common import EMAOptions, RunOptions, SampleOptions, SplitDataOptions, check_keep_best
 from options.fields import choice, classes, flag, group, integer, list_of, number, option, optional, path
 
 DEFAULT_FILE = Path(__file__).with_suffix(".yaml")
@@ -150,13 +150,6 @@ class SegOptimOptions:
 
 
 @dataclass(frozen=True)
-class SegSampleOptions:
-    norm_stats: str = option(
-        "running", choice("running", "batch"), "batch norm in prediction: running averages, or each picture's own"
-    )
-
-
-@dataclass(frozen=True)
 class SegOptions:
     family: ClassVar[str] = "seg"
     # changing one of these would change the network: refused on resume
@@ -169,7 +162,7 @@ class SegOptions:
     semi: SegSemiOptions = group(SegSemiOptions)
     optim: SegOptimOptions = group(SegOptimOptions)
     ema: EMAOptions = group(EMAOptions)
-    sample: SegSampleOptions = group(SegSampleOptions)
+    sample: SampleOptions = group(SampleOptions)
 
     @property
     def teaches_unlabeled(self) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from data.palette import ANIME, MATCHES
-from options.common import EMAOptions, RunOptions, SplitDataOptions, check_keep_best
+from options.common import EMAOptions, KidSampleOptions, RunOptions, SplitDataOptions, check_validation
 from options.fields import choice, classes, flag, group, integer, list_of, number, option, optional, path, text
 
 DEFAULT_FILE = Path(__file__).with_suffix(".yaml")
@@ -160,13 +160,6 @@ class SpadeOptimOptions:
 
 
 @dataclass(frozen=True)
-class SpadeSampleOptions:
-    norm_stats: str = option(
-        "running", choice("running", "batch"), "batch norm in prediction: running averages, or each picture's own"
-    )
-
-
-@dataclass(frozen=True)
 class SpadeOptions:
     family: ClassVar[str] = "spade"
 
@@ -177,7 +170,7 @@ class SpadeOptions:
     rough: SpadeRoughOptions = group(SpadeRoughOptions)
     optim: SpadeOptimOptions = group(SpadeOptimOptions)
     ema: EMAOptions = group(EMAOptions)
-    sample: SpadeSampleOptions = group(SpadeSampleOptions)
+    sample: KidSampleOptions = group(KidSampleOptions)
 
     @property
     def network_keys(self) -> tuple[str, ...]:
@@ -208,7 +201,7 @@ class SpadeOptions:
             names = ", ".join(name for name in self.data.class_names if name != self.data.background)
             raise ValueError(f"loss.diversity_class={loss.diversity_class}: there is no such class; use {names}")
         self._check_oasis()
-        check_keep_best(self.run.keep_best, ["val_l1"], "min")
+        check_validation(self.run, self.sample, "val_l1")
 
     def _check_oasis(self) -> None:
         """What OASIS's discriminator has no use for, and what only it has use for, is set by mistake."""

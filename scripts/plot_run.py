@@ -39,7 +39,7 @@ def read_log(run: Path) -> dict[str, Curve]:
         try:
             line = json.loads(text)
             step = float(line["step"])
-            values = {name: float(value) for name, value in line.items() if name not in LEFT_OUT}
+            values = {name: float(value) for name, value in line.items() if name not in LEFT_OUT and value is not None}
         except (ValueError, TypeError, KeyError, AttributeError):
             if number == len(lines):
                 break

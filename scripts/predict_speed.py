@@ -15,8 +15,6 @@ import contextlib
 import importlib
 import io
 import json
-import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -37,19 +35,15 @@ from engine.device import choose_device
 from engine.errors import UserError, door
 from engine.network import Item
 from engine.threads import Threads, default_workers
-from models import build
 from options.load import load, to_dict
-
-CLASSES = {"seg": "SegOptions", "pix2pix": "Pix2PixOptions", "spade": "SpadeOptions"}
+from scripts.timing.machine import machine
 
 
 def untrained(family: str, words: list[str], file: Path) -> Path:
     """A checkpoint of the family's network with these options as its initialisation leaves it."""
-    module = importlib.import_module(f"options.{family}")
-    opt = load(getattr(module, CLASSES[family]), words, module.DEFAULT_FILE)
-    words = {"download": False} if family == "seg" else {}
+    opt = load(predict.FAMILIES[family].options, words, importlib.import_module(f"options.{family}").DEFAULT_FILE)
     torch.manual_seed(0)
-    state = getattr(build, f"{family}_generator")(opt, **words).state_dict()
+    state = predict.FAMILIES[family].build(opt).state_dict()
     checkpoint.save(file, {"family": family, "step": 0, "options": to_dict(opt), "best": {}, "G_ema": state})
     return file
 
@@ -113,27 +107,43 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+class Generation:
+    """dcgan's pictures of noise, which has nothing to read, as predict.py makes them with these words."""
+
+    def __init__(self, *words: object):
+        self.args = predict.arguments([str(word) for word in words])
+        self.network, self.opt, self.pictures = predict.load_network(self.args.weights, choose_device(self.args.device))
+        if self.args.compile:
+            self.network.compile()
+        self.jobs = range(self.args.count)
+
+    def predict(self, workers: int) -> None:
+        args = argparse.Namespace(**vars(self.args) | {"workers": workers})
+        predict.predict_latents(self.network, self.opt, self.pictures, args)
+
+
 def measure(args: argparse.Namespace, scratch: Path) -> dict[str, float]:
     """Pictures per second of every row."""
     weights = args.weights or untrained(args.family, args.set, scratch / "untrained.pt")
-    source = args.input or drawn(args.family, args.count, args.size, scratch / "drawn")
-    words = ["--weights", weights, "--input", source, "--output", scratch / "out", "--limit", args.count]
-    words += ["--batch", args.batch, "--device", args.device]
-    case = Case(*words)
-    rows = {
-        "plain": case.plain,
-        "workers 0": lambda: case.predict(0),
-        f"workers {args.workers}": lambda: case.predict(args.workers),
-    }
+    words = ["--weights", weights, "--output", scratch / "out", "--device", args.device]
     extra = [*(["--precision", args.precision] if args.precision != "fp32" else []), *["--compile"] * args.compile]
+    if args.family == "dcgan":
+        case_of = partial(Generation, *words, "--count", args.count)
+    else:
+        source = args.input or drawn(args.family, args.count, args.size, scratch / "drawn")
+        case_of = partial(Case, *words, "--input", source, "--limit", args.count, "--batch", args.batch)
+    case = case_of()
+    rows = {} if args.family == "dcgan" else {"plain": case.plain}
+    rows |= {"workers 0": lambda: case.predict(0), f"workers {args.workers}": lambda: case.predict(args.workers)}
     if extra:
-        fast = Case(*words, *extra)
+        fast = case_of(*extra)
         rows[f"workers {args.workers} {' '.join(extra)}"] = lambda: fast.predict(args.workers)
-    rows |= case.stages(args.workers)
+    if args.family != "dcgan":
+        rows |= case.stages(args.workers)
     found = {name: [] for name in rows}
     for turn in range(args.rounds + 1):
         for name, work in rows.items():
-            shutil.rmtree(case.args.output, ignore_errors=True)
+            shutil.rmtree(scratch / "out", ignore_errors=True)
             took = seconds(work)
             if turn:  # the first warms up
                 found[name].append(len(case.jobs) / took)
@@ -147,9 +157,9 @@ def drawn(family: str, count: int, size: int, folder: Path) -> Path:
     return folder / ("train/labels" if labeled else "unlabeled")
 
 
-def main() -> None:
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--family", choices=tuple(CLASSES), default="pix2pix", help="of the untrained network")
+    parser.add_argument("--family", choices=tuple(predict.FAMILIES), default="pix2pix", help="of the untrained network")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="options of the untrained network")
     parser.add_argument("--weights", metavar="W", help="a run folder, a checkpoint file or a name instead")
     parser.add_argument("--input", type=Path, help="a folder of pictures (spade: labels) instead of drawn ones")
@@ -162,20 +172,21 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers")
-    args = parser.parse_args()
-    device = choose_device(args.device, "--device ")
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    machine = f"{where}, {platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    args = arguments()
+    where = machine(choose_device(args.device, "--device "))
     with tempfile.TemporaryDirectory() as scratch:
         rows = measure(args, Path(scratch))
-    print(machine)
+    print(where)
     print(f"{'':36} {'pictures/s':>10} {'ratio':>7}")
+    first = next(iter(rows.values()))
     for name, speed in rows.items():
-        print(f"{name:36} {speed:10.1f} {speed / rows['plain']:7.2f}")
+        print(f"{name:36} {speed:10.1f} {speed / first:7.2f}")
     if args.json:
-        args.json.write_text(
-            json.dumps({"machine": machine, "pictures_per_s": rows}, indent=1) + "\n", encoding="utf-8"
-        )
+        args.json.write_text(json.dumps({"machine": where, "pictures_per_s": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

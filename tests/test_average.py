@@ -1,11 +1,15 @@
-"""run.average and run.mean: the gradients of two real processes."""
+"""run.average and run.mean: the gradients of two real processes, and their norms in the log."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from test_run import toy
 from torch import nn
 
+from engine.ema import EMA
+from engine.errors import UserError
 from engine.run import Run
 from options.common import RunOptions
 
@@ -40,3 +44,39 @@ def test_one_process_has_nothing_to_average(tmp_path):
     network.weight.grad = torch.ones(2, 2)
     Run(RunOptions(dir=str(tmp_path), device="cpu")).average(network)
     assert (network.weight.grad == 1).all()
+
+
+def test_a_line_has_the_norm_of_the_gradients_of_its_own_step(tmp_path):
+    """Every network's, of the last of its moves in the step; what has no gradient counts for nothing."""
+    opt = toy(tmp_path, steps=5, log_every=2)
+    run, G, D = Run(opt.run), nn.Linear(4, 2), nn.Linear(3, 1)
+    D.bias.requires_grad_(False)
+    run.start(opt, G=G, G_ema=EMA(G, 10), D=D)
+    expected = []
+    while run.running():
+        for scale in (1, 2):
+            G.weight.grad, G.bias.grad = (scale * torch.randn_like(p) for p in (G.weight, G.bias))
+            run.average(G)
+        D.weight.grad = torch.full((1, 3), run.step + 1.0)
+        run.average(D)
+        run.step += 1
+        values = [value for p in G.parameters() for value in p.grad.flatten().tolist()]
+        expected.append((run.step, sum(v * v for v in values) ** 0.5, 3**0.5 * run.step))
+        run.log(loss=1.0)
+    run.finish()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").open()]
+    assert list(lines[0]) == ["step", "loss", "grad_G", "grad_D", "images_per_s"]
+    for line, norms in zip(lines, (expected[1], expected[3], expected[4]), strict=True):
+        assert (line["step"], line["grad_G"], line["grad_D"]) == pytest.approx(norms, rel=1e-6)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path):
+    opt, G = toy(tmp_path, log_every=1), nn.Linear(4, 2)
+    run = Run(opt.run)
+    run.start(opt, G=G)
+    G.weight.grad = torch.full((2, 4), float("nan"))
+    run.average(G)
+    run.step += 1
+    with pytest.raises(UserError, match="step 1: term grad_G is nan"):
+        run.log(loss=1.0)
+    run._close()

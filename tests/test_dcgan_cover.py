@@ -116,7 +116,7 @@ MISTAKES = {
     "model.variant=fc loss.z=0": "loss.z=0: model.variant=fc has no decoder",
     "loss.penalty_every=16": "loss.penalty_every=16: there is no penalty; set loss.r1 or loss.r2, or leave it out",
     "run.early_stop=2": "run.early_stop=2: needs run.keep_best",
-    "run.keep_best=kid,min": "run.keep_best=kid,min: dcgan validates by sample.kid_features only; set that too",
+    "run.keep_best=kid,min": "run.keep_best=kid,min: KID is of sample.kid_features; set that too",
     "run.keep_best=kid,max sample.kid_features=random": "run.keep_best=kid,max: would keep the worst; use kid,min",
     "run.keep_best=fid,min sample.kid_features=random": "run.keep_best=fid,min: there is no such metric; use kid,min",
     "run.eval_every=0 sample.kid_features=random": "sample.kid_features=random: run.eval_every=0 never validates",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from runs import log
+from runs import final, log, same_training
 from test_train_pix2pix import cells
 
 import train_dcgan
@@ -120,3 +120,20 @@ def test_pictures_that_changed_are_reported_on_resume(tiny_dcgan, tmp_path, caps
     (root / "b" / "1.png").rename(root / "a" / "1.png")
     assert "the pictures changed: 7 as before, but others, or with other labels since" in resume(4)
     assert "the pictures changed" not in resume(5)
+
+
+@pytest.mark.parametrize("gan", ["bce", "lsgan", "hinge"])
+def test_one_backward_for_pictures_and_fakes_each_is_one_for_both(tiny_dcgan, tmp_path, gan):
+    for name, flips in (("apart", 0), ("together", 1e-12)):  # so rare that no label is flipped
+        train(tiny_dcgan(name, f"loss.gan={gan}", f"loss.label_flip={flips}"))
+    assert same_training(final(tmp_path / "apart"), final(tmp_path / "together"))
+
+
+def test_penalties_are_of_either_backward(tiny_dcgan, tmp_path):
+    first = []
+    for name, flips in (("apart", 0), ("together", 1e-12)):
+        train(tiny_dcgan(name, "loss.r1=2", "loss.r2=3", f"loss.label_flip={flips}", "run.steps=1"))
+        first.append(final(tmp_path / name)["D_opt"]["state"])  # the gradients, times 1 - beta
+    assert log(tmp_path / "apart")[0]["r2"] == log(tmp_path / "together")[0]["r2"] > 0
+    for key, apart in first[0].items():
+        torch.testing.assert_close(apart["exp_avg"], first[1][key]["exp_avg"], rtol=1e-4, atol=1e-7)

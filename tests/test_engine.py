@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 from data.loader import InOrder, batches
-from engine.device import choose_device, weights_format
+from engine.device import choose_device, to_device, weights_format
 from engine.ema import EMA
 from engine.errors import UserError, door
 from engine.metrics import confusion_matrix, seg_metrics
 from engine.schedule import adam, poly, set_lr
+
+ROOT = Path(__file__).parents[1]
 
 # ---- the door
 
@@ -78,6 +80,22 @@ def test_weights_lie_channels_last_where_that_is_faster_and_works():
     assert formats == {"cpu": last, "cuda": last, "mps": plain}
     compiled = {name: weights_format(torch.device(name), compiled=True) for name in ("cpu", "cuda", "mps")}
     assert compiled == {"cpu": last, "cuda": plain, "mps": plain}
+
+
+@pytest.mark.parametrize("name", ["cpu", "mps", "cuda"])
+def test_a_copy_is_waited_for_but_on_cuda(monkeypatch, name):
+    """MPS reads the memory of a tensor that is gone: https://github.com/pytorch/pytorch/issues/189690."""
+    x, pinned, copies = torch.zeros(2), [], []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(self) or self)
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device, non_blocking=False: copies.append(non_blocking))
+    to_device(x, torch.device(name))
+    assert copies == [name == "cuda"] and len(pinned) == (name == "cuda")
+
+
+def test_no_copy_goes_another_way():
+    parts = [path for name in ("data", "engine", "losses", "models") for path in (ROOT / name).rglob("*.py")]
+    parts += [*ROOT.glob("*.py"), *(ROOT / "scripts").glob("*.py")]
+    assert [path.name for path in parts if "non_blocking" in path.read_text(encoding="utf-8")] == ["device.py"]
 
 
 # ---- averages, schedules, metrics

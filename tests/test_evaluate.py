@@ -18,13 +18,13 @@ import train_seg
 import train_spade
 from engine import checkpoint
 from engine.errors import UserError, door
-from engine.evaluation import measure_dcgan, measure_pairs
+from engine.evaluation import measure_dcgan, measure_pairs, validation
 from scripts import evaluate
 
 
 @pytest.fixture
 def cheaply(monkeypatch):
-    for module in (measure_dcgan, measure_pairs):
+    for module in (measure_dcgan, measure_pairs, validation):
         monkeypatch.setattr(module, "extractor_of", cheap)
 
 

@@ -14,7 +14,7 @@ from data.seg_io import SegPictures
 from data.split import chosen_samples
 from engine.errors import UserError
 from engine.evaluation import generative, paired
-from engine.evaluation.features import Extractor, extractor_of
+from engine.evaluation.features import Extractor, extractor_of, features_of
 from engine.evaluation.generative import compare, fid, kid, kid_between_halves, kid_of, precision_recall
 from engine.evaluation.segmentation import confusion_of, flipped_too, probabilities, views_of, write_confusion
 from engine.metrics import seg_metrics
@@ -126,19 +126,12 @@ def test_main_axes_against_numpy():
 
 def test_nothing_disturbs_torchs_random_state():
     extractor = Extractor(nn.Sequential(nn.Flatten()), "pixels", CPU)
-    pictures, state = torch.zeros(60, 3, 4, 4, dtype=torch.uint8), torch.get_rng_state()
+    pictures, state = [torch.zeros(60, 3, 4, 4, dtype=torch.uint8)], torch.get_rng_state()
     compare(features(120), features(60, seed=1), None)
     compare(features(120), features(60, seed=1), 4)
-    kid_of(features(70, 48), pictures, extractor)
+    kid_of(features(70, 48), features_of(pictures, extractor), None)
     extractor_of("random", CPU)
     assert torch.equal(state, torch.get_rng_state())
-
-
-def test_kid_of_pictures_is_kid_of_their_features():
-    extractor = Extractor(nn.Sequential(nn.Flatten()), "pixels", CPU, batch=7)
-    fake = torch.randint(0, 256, (20, 3, 2, 2), dtype=torch.uint8)
-    real = features(20, 12)
-    assert kid_of(real, fake, extractor) == kid(real, fake.flatten(1).double(), 20).mean
 
 
 def test_small_sets_are_refused_with_the_least_number():

@@ -9,7 +9,8 @@ from torch import nn
 import train_seg
 from engine import checkpoint
 from engine.errors import UserError
-from engine.evaluation.features import extractor_of, features_of
+from engine.evaluation.features import Extractor, extractor_of, features_of
+from engine.evaluation.generative import as_compared, kid, kid_of
 from models import build
 from train_dcgan import train
 
@@ -88,3 +89,19 @@ def test_inception_without_weights_is_a_line(monkeypatch, error, said):
     monkeypatch.setattr(theirs, "NoTrainInceptionV3", fail)
     with pytest.raises(UserError, match=f"sample.kid_features=inception: {said}.* or use sample.kid_features=random"):
         extractor_of("inception", CPU, "sample.kid_features=")
+
+
+def test_features_are_taken_of_a_few_pictures_at_once_and_kid_of_all():
+    sizes = []
+
+    def flat(x):
+        sizes.append(len(x))
+        return x.flatten(1)
+
+    extractor = Extractor(nn.Flatten(), "pixels", CPU, batch=7)
+    extractor.network.forward = flat
+    pictures, real = torch.randint(0, 256, (20, 3, 2, 2), dtype=torch.uint8), torch.randn(20, 12).double()
+    fake = features_of(pictures.split(16), extractor)
+    assert sizes == [7, 7, 2, 4] and torch.equal(fake, pictures.flatten(1).double())
+    assert kid_of(real, fake, None) == kid(real, fake, 20).mean
+    assert kid_of(real, fake, 2) == kid(*as_compared(real, fake, 2), 20).mean

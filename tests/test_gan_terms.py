@@ -126,6 +126,21 @@ def test_interpolates_lie_between_with_one_share_per_sample():
     assert share.std().item() == pytest.approx(12**-0.5, abs=0.05), "uniform"
 
 
+@pytest.mark.parametrize("mode", [*gan.MODES, "relativistic"])
+def test_mean_outputs_are_probabilities_of_bce_only_and_scales_count_alike(mode):
+    real, fake = ([torch.randn(2, 1, n, n, requires_grad=True) for n in (2, 5)] for _ in "xz")
+    said = {"D_x": [], "D_G_z": []}
+    for name, scales in (("D_x", real), ("D_G_z", fake)):
+        for logits in scales:
+            values = logits.flatten().tolist()
+            said[name].append(sum(1 / (1 + math.exp(-v)) if mode == "bce" else v for v in values) / len(values))
+    found = gan.mean_outputs(mode, real, fake)
+    assert {name: value.item() for name, value in found.items()} == pytest.approx(
+        {name: sum(means) / 2 for name, means in said.items()}, rel=1e-5
+    )
+    assert not any(value.requires_grad for value in found.values())
+
+
 def test_feature_matching_sums_the_layers_means():
     real = [[torch.randn(2, 3, 4, 4), torch.randn(2, 5, 2, 2)], [torch.randn(2, 1, 1, 1)]]
     fake = [[m + d for m, d in zip(maps, (0.5, -2.0), strict=False)] for maps in real]

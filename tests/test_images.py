@@ -214,13 +214,18 @@ def test_list_pictures_refuses(tmp_path):
     assert "is a file" in refusal(tmp_path / "file", list_pictures)
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.EACCES, errno.ESTALE, errno.ENOENT])
-def test_what_the_system_does_not_let_us_read_is_told_apart_from_broken_bytes(tmp_path, monkeypatch, number):
+NUMBERS = [errno.EIO, errno.EMFILE, errno.EACCES, errno.ESTALE, errno.ENOENT]
+
+
+@pytest.mark.parametrize(
+    "error", [*(OSError(number, os.strerror(number)) for number in NUMBERS), MemoryError()], ids=repr
+)
+def test_what_the_system_does_not_let_us_read_is_told_apart_from_broken_bytes(tmp_path, monkeypatch, error):
     path = tmp_path / "a.png"
     save(path, gradient())
 
     def fail(*args):
-        raise OSError(number, os.strerror(number))
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(Image, "open", fail)

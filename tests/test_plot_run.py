@@ -32,6 +32,13 @@ def test_terms_become_curves(runs):
     assert plot_run.read_log(runs / "a")["D"][1] == [1, 2, 3, 4, 5]
 
 
+def test_a_metric_without_a_value_has_no_point(runs):
+    with (runs / "a" / "log.jsonl").open("a") as file:
+        file.write('{"step": 6, "val": 0.25, "iou/eye": null}\n{"step": 7, "iou/eye": 0.75}\n')
+    curves = plot_run.read_log(runs / "a")
+    assert curves["val"] == ([5, 6], [0.5, 0.25]) and curves["iou/eye"] == ([7], [0.75])
+
+
 def test_smoothing_is_a_mean_over_the_last_values():
     assert plot_run.smoothed([1, 2, 6, 0], 2).tolist() == [1, 1.5, 4, 3]
     assert plot_run.smoothed([1, 2, 6], 1).tolist() == [1, 2, 6]

@@ -146,6 +146,21 @@ def test_changed_options_are_reported_and_another_network_is_refused(tmp_path, c
         train(replace(toy(tmp_path, steps=12), model=ModelOptions(width=3)))
 
 
+def test_an_option_that_an_old_run_did_not_know_had_its_default(tmp_path, capsys):
+    train(toy(tmp_path))
+    path = checkpoint.steps(tmp_path)[-1]
+    content = checkpoint.load(path)
+    del content["options"]["run"]["keep"], content["options"]["model"]
+    checkpoint.save(path, content)
+    capsys.readouterr()
+    train(toy(tmp_path))
+    assert "options changed" not in capsys.readouterr().out
+    train(toy(tmp_path, keep=5))
+    assert "options changed since step_00000008.pt: run.keep 2 -> 5\n" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"model.width was 2.*is now 3"):
+        train(replace(toy(tmp_path), model=ModelOptions(width=3)))
+
+
 def test_training_data_that_changed_are_reported(tmp_path, capsys):
     def start(data) -> str:
         run = Run(toy(tmp_path).run)

@@ -14,7 +14,7 @@ from torch import nn
 import train_spade
 from data.diffaugment import augment_alike
 from engine.chance import alone
-from losses.oasis import class_loss, class_weights, fake_class_loss, labelmix_loss, labelmix_mask
+from losses.oasis import class_loss, class_weights, fake_class_loss, labelmix_loss, labelmix_mask, realness
 from losses.spade import labeled, oasis_discriminator_terms, oasis_generator_terms
 from models import build
 from models.spade_oasis import OasisDiscriminator, ResBlock
@@ -89,6 +89,14 @@ def test_without_a_labelled_pixel_the_losses_are_0():
         value = loss(logits, torch.full_like(y, 255))
         value.backward()
         assert value == 0 and not logits.grad.any()
+
+
+def test_realness_is_the_mean_probability_of_the_true_classes():
+    logits, _ = case()
+    pixels = [logits[b, :, i, j] for b in range(2) for i in range(6) for j in range(5)]
+    expected = [sum(math.exp(-minus_log_p(pixel, k)) for k in range(CLASSES)) for pixel in pixels]
+    found = realness(logits)
+    assert found.item() == pytest.approx(sum(expected) / 60, rel=1e-6) and not found.requires_grad
 
 
 # ---- LabelMix
@@ -239,7 +247,8 @@ def test_the_terms_of_both_steps():
 
     terms = oasis_discriminator_terms(RUN, judge, real, fake, opt.loss)
     on_x, on_fake = (D(torch.cat((pictures, c), 1)) for pictures in (x, fake))
-    assert terms.keys() == {"D_real", "D_fake", "labelmix"} and len(seen) == 3
+    assert terms.keys() == {"D_real", "D_fake", "labelmix", "D_x", "D_G_z"} and len(seen) == 3
+    assert (terms["D_x"], terms["D_G_z"]) == (realness(on_x), realness(on_fake))
     torch.testing.assert_close(terms["D_real"], class_loss(on_x, y))
     torch.testing.assert_close(terms["D_fake"], fake_class_loss(on_fake, y))
     mask = (seen[2] == seen[0]).all(1, keepdim=True)

@@ -160,6 +160,8 @@ def d_loss_of_the_original(D: ReferenceD, real, fake: Tensor, case: tuple) -> di
         terms = {"D_real": F.relu(1 - on_real).mean(), "D_fake": F.relu(1 + on_fake).mean()}
     else:
         terms = {"D_real": F.softplus(-on_real).mean(), "D_fake": F.softplus(on_fake).mean()}
+    said = torch.sigmoid if mode == "bce" else torch.positive
+    terms |= {"D_x": said(on_real).mean(), "D_G_z": said(on_fake).mean()}
     terms["gp"] = torch.zeros(())
     for place, logits, picture in (("real", on_real, x), ("fake", on_fake, fake)):
         if place in places:

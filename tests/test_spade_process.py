@@ -15,12 +15,14 @@ from data.loader import InOrder
 from data.palette import ANIME
 from data.spade import SpadePictures
 from data.spade_io import paint
+from engine.evaluation.measure_pairs import painted
+from engine.evaluation.validation import PairValidation
 from engine.run import Run
 from losses.penalty import r1
 from models import build
 from models.layers import predicting
 from models.spade_generator import SpadeGenerator
-from train_spade import train, validate
+from train_spade import train
 
 
 def test_bf16_is_used_wherever_no_penalty_is_due(tiny_spade, monkeypatch):
@@ -78,7 +80,7 @@ def test_the_penalty_is_logged_when_it_was_taken(tiny_spade, tmp_path):
 @pytest.mark.parametrize(("stats", "size"), [("running", 2), ("batch", 1)])
 def test_validation_takes_batches_where_pictures_do_not_see_each_other(tiny_spade, monkeypatch, stats, size):
     seen = []
-    monkeypatch.setattr("train_spade.validate", lambda G, pictures, opt: {"val_l1": seen.append(len(pictures)) or 0.0})
+    monkeypatch.setattr("train_spade.painted", lambda *given: seen.append(len(given[1])) or painted(*given))
     train(tiny_spade("run", "run.steps=1", "run.eval_every=1", f"sample.norm_stats={stats}"))
     assert seen == [2 // size]
 
@@ -95,7 +97,8 @@ def test_validation_is_the_mean_over_pictures(tiny_spade, drawn_spade, stats, si
             p.fill_(0.3)
     G.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     with predicting(G, stats):
-        found = validate(G, InOrder(pictures, sizes[0]), opt)
+        batches = InOrder(pictures, sizes[0])
+        found = PairValidation(opt, 5, torch.device("cpu"))(painted(G, batches, opt, "fp32"), len(batches))
         assert seen == sizes
         show = partial(paint, G, opt=opt)
         alone = [(show(ids[None], color[None], names=[name])[0], x) for name, x, ids, color in pictures.first(5)]

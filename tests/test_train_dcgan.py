@@ -218,7 +218,8 @@ def move(network: torch.nn.Module, loss: torch.Tensor, lr: float) -> None:
 def test_the_log_holds_ds_probabilities(tiny_dcgan, tmp_path):
     train(tiny_dcgan("run", "run.steps=2"))
     assert all(0 < line[key] < 1 for line in log(tmp_path / "run") for key in ("D_x", "D_G_z"))
-    assert set(log(tmp_path / "run")[0]) == {"step", "D", "D_x", "D_G_z", "G", "lr", "images_per_s"}
+    known = {"step", "D", "D_x", "D_G_z", "G", "lr", "grad_D", "grad_G", "images_per_s"}
+    assert set(log(tmp_path / "run")[0]) == known
 
 
 @pytest.mark.gpu

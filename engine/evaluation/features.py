@@ -29,7 +29,7 @@ class Extractor:
     """A network uint8 [B, 3, H, W] -> features [B, F], what a protocol says of it, and its device.
 
     axes: features are compared along at most so many main axes of the real ones; None: as they are.
-    batch: pictures that the network is given at once.
+    batch: pictures that the network is given at once, at most.
     """
 
     network: nn.Module
@@ -42,7 +42,7 @@ class Extractor:
 def features_of(batches: Iterable[Tensor], extractor: Extractor) -> Tensor:
     """The features of pictures, uint8 [B, 3, H, W] a batch: float64 [N, F] on the CPU. Always computed in fp32."""
     found = []
-    for x in batches:
+    for x in (part for batch in batches for part in batch.split(extractor.batch)):
         with torch.inference_mode(), autocast(extractor.device, "fp32"):
             found.append(extractor.network(x.to(extractor.device)).double().cpu())
     return torch.cat(found)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from engine.errors import UserError
-from engine.evaluation.features import Extractor, features_of
 from options.common import LEAST_COMPARED
 
 MOST_IN_SUBSET, SUBSETS = 1000, 50
@@ -103,12 +102,12 @@ def kid_between_halves(real: Tensor, size: int, seed: int = 0) -> Spread:
     return _spread([poly_mmd(x[:size], x[size : 2 * size]) for x in shuffled])
 
 
-def kid_of(real: Tensor, fake: Tensor, extractor: Extractor) -> float:
-    """KID of pictures `fake`, uint8 [N, 3, H, W], against features [M, F] of real ones: for validation in training.
+def kid_of(real: Tensor, fake: Tensor, axes: int | None) -> float:
+    """KID of features [N, F] against those [M, F] of real pictures, along `axes` (as_compared): for validation.
 
     On subsets of up to MOST_IN_SUBSET pictures; the same pictures give the same number.
     """
-    real, fake = as_compared(real, features_of(fake.split(extractor.batch), extractor), extractor.axes)
+    real, fake = as_compared(real, fake, axes)
     return kid(real, fake, min(MOST_IN_SUBSET, len(real), len(fake))).mean
 
 

@@ -15,6 +15,7 @@ from engine.device import autocast
 from engine.errors import UserError
 from engine.evaluation.features import extractor_of, features_of
 from engine.evaluation.generative import compare, kid_of, protocol_of, require_enough, require_torchmetrics
+from engine.evaluation.validation import kid_extractor
 from engine.progress import progress
 from models.latents import generated
 from models.layers import predicting
@@ -56,20 +57,17 @@ def training_kid(opt: Any, faces: Faces, device: torch.device) -> Callable[[nn.M
     As sample.kid_features and sample.kid_count say. It draws nothing from the training's random state.
 
     Raises:
-        UserError: torchmetrics, the extractor or enough pictures cannot be had.
+        UserError: as kid_extractor.
     """
-    sample, option = opt.sample, "sample.kid_features="
-    if not opt.validates:
+    count, extractor = opt.sample.kid_count, kid_extractor(opt.sample, len(faces), opt.data.root, device)
+    if extractor is None:
         return None
-    require_torchmetrics(f"{option}{sample.kid_features}")
-    require_enough(len(faces), f"{option}{sample.kid_features}: {opt.data.root}")
-    extractor = extractor_of(sample.kid_features, device, option)
-    chosen = torch.from_numpy(np.random.default_rng(0).permutation(len(faces))[: sample.kid_count]).to(faces.x.device)
+    chosen = torch.from_numpy(np.random.default_rng(0).permutation(len(faces))[:count]).to(faces.x.device)
     batches = (faces.x[rows] for rows in chosen.split(extractor.batch))
     real = features_of(_said(batches, len(chosen), extractor.batch, "training"), extractor)
 
     def kid(G: nn.Module) -> float:
-        return kid_of(real, torch.cat(list(generated(G, opt, sample.kid_count))), extractor)
+        return kid_of(real, features_of(generated(G, opt, count), extractor), extractor.axes)
 
     return kid
 
