@@ -19,8 +19,8 @@ only with --compile.
 Every row runs in fresh processes, in turn, `rounds` times; the tables give medians and ratios against the first row.
 The clock is read after windows of two steps, on a GPU after all; a first window warms up. Peak MB: on CUDA the GPU's,
 else the process's above its peak after the imports. TFLOP: matrix products and convolutions of our step, forward and
-backward, counted once, a lazy penalty in the steps that take it. The ceiling is the best of a few large matrix products
-of the row's type, in the same run.
+backward, counted once, a lazy penalty in the steps that take it. The ceiling is the best of large matrix products and
+convolutions of the row's type, in the same run.
 """
 
 import argparse
@@ -140,7 +140,7 @@ def main() -> None:
     command = shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]])
     found = {"machine": top["machine"], "date": date.today().isoformat(), "command": command, "ceilings": top["tflops"]}
     peaks = ", ".join(f"{name} {value:.2f}" for name, value in top["tflops"].items())
-    show(f"`{command}`, {found['date']}: {top['machine']}; matrix products: {peaks} TFLOP/s\n")
+    show(f"`{command}`, {found['date']}: {top['machine']}; large products: {peaks} TFLOP/s\n")
     if "step" in args.only:
         found["step"] = {}
         for family in args.family:

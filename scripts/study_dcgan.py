@@ -2,11 +2,11 @@
 
     python scripts/study_dcgan.py --data FACES [--output runs/study_dcgan] [--only NAME ...]
 
-Every setting is trained on anime faces at half of animeGAN's width (G and D 32), batch 64, bf16. Then 2,000 generated
+Every setting is trained on anime faces at half of animeGAN's width (G and D 32), batch 64, bf16. Then 1,000 generated
 faces of each are measured by KID of random features (docs/evaluation.md; lower is better), at 64x64:
 - few faces (trained on the first 1,000, or on the first 100): every kept checkpoint, against the first 1,000 and
-  against 2,000 of the others, which none of these trainings saw;
-- lessons (trained on all): the last checkpoint, against 2,000 of the faces that it was trained on.
+  against 1,000 of the others, which none of these trainings saw;
+- lessons (trained on all): the last checkpoint, against 1,000 of the faces that it was trained on.
 Writes OUTPUT/results.json and, of the trainings with few faces, OUTPUT/kid.png (needs matplotlib), and prints Markdown
 tables. The same command resumes: finished trainings and measurements are not done again. --only: of these settings.
 """
@@ -42,9 +42,9 @@ from train_dcgan import train
 
 COMMON = """run.precision=bf16 run.log_every=25 run.sample_every=500 model.g_width=32 model.d_width=32
     data.size=64""".split()  # noqa: SIM905
-FEW = "data.limit=1000 run.steps=3000 run.save_every=250 run.keep=12".split()  # noqa: SIM905
+FEW = "data.limit=1000 run.steps=3000 run.save_every=500 run.keep=6".split()  # noqa: SIM905
 MANY = "run.steps=1500 run.save_every=500 run.keep=1".split()  # noqa: SIM905
-HUNDRED = "data.limit=100 run.steps=1500 run.save_every=250 run.keep=6".split()  # noqa: SIM905
+HUNDRED = "data.limit=100 run.steps=1500 run.save_every=500 run.keep=3".split()  # noqa: SIM905
 DIFFAUGMENT = "loss.diffaugment=color,translation,cutout"
 FEW_FACES = {
     "none": FEW,
@@ -64,7 +64,7 @@ LESSONS = {
     "96 pixels": ["data.size=96"],
 }
 SETTINGS = FEW_FACES | {name: [*MANY, *words] for name, words in LESSONS.items()}
-GENERATED = 2000  # faces of each network that are measured, and the real ones that they are measured against
+GENERATED = 1000  # faces of each network that are measured, and the real ones that they are measured against
 SEEN, UNSEEN, ANY = "the first 1,000", "unseen faces", "training faces"  # the first two: with few faces
 CPU = torch.device("cpu")
 
