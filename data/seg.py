@@ -88,6 +88,8 @@ def seg_data(
         )
     if not paths and opt.teaches_unlabeled:
         print("note: no data.unlabeled: training on the labelled pictures alone")
+    elif opt.teaches_unlabeled and opt.run.epochs is None and (start := opt.loss.semi_start) >= opt.run.steps:
+        print(f"note: loss.semi_start={start}: run.steps={opt.run.steps} end before: unlabelled pictures teach nothing")
     if data.size == "native":
         _same_size(train, paths, data.batch)
     labeled, held = LabeledPictures(train, palette, data, True), LabeledPictures(val, palette, data, False)

@@ -31,8 +31,8 @@ class RunOptions:
     keep: int = option(2, integer(1), "how many of the newest checkpoints are kept")
     keep_best: tuple | None = option(
         None,
-        optional(list_of(text(), 2)),
-        "METRIC,min|max: also keep the checkpoint that is best by a validation metric",
+        optional(list_of(text(), 2, "METRIC,min or METRIC,max")),
+        "also keep the checkpoint that is best by a validation metric",
     )
     eval_every: int = option(1000, integer(0), "steps between validations, 0: never")
     early_stop: int = option(0, integer(0), "stop after so many validations without a new best, 0: never")

@@ -129,7 +129,7 @@ def optional(kind: Kind) -> Kind:
     return Kind(kind.expected + " or none", read, kind.raw)
 
 
-def list_of(kind: Kind, length: int | None = None) -> Kind:
+def list_of(kind: Kind, length: int | None = None, expected: str | None = None) -> Kind:
     """A list; on the command line `a,b,c` or `[a, b, c]`, `none` for the empty list."""
 
     def read(value: Any) -> tuple:
@@ -144,7 +144,7 @@ def list_of(kind: Kind, length: int | None = None) -> Kind:
         return tuple(kind.read(part) for part in value)
 
     count = "a list of" if length is None else f"{length} of"
-    return Kind(f"{count} ({kind.expected})", read)
+    return Kind(expected or f"{count} ({kind.expected})", read)
 
 
 def size() -> Kind:

@@ -160,7 +160,8 @@ class Pix2PixOptions:
         if loss.r1 and loss.gan == "wgan-gp":
             raise ValueError(f"loss.r1={loss.r1:g}: wgan-gp has a penalty of its own (loss.gp); leave it out")
         if loss.penalty_every > 1 and not loss.r1:
-            raise ValueError(f"loss.penalty_every={loss.penalty_every}: there is no R1; set loss.r1, or leave it out")
+            remedy = "leave it out" if loss.gan == "wgan-gp" else "set loss.r1, or leave it out"
+            raise ValueError(f"loss.penalty_every={loss.penalty_every}: there is no R1; {remedy}")
         for name, value in (("r1", f"{loss.r1:g}"), ("diffaugment", ",".join(loss.diffaugment))):
             if getattr(loss, name) and not self.adversarial:
                 raise ValueError(

@@ -38,6 +38,7 @@ sys.path.insert(0, str(ROOT))
 
 from engine.device import choose_device  # noqa: E402
 from engine.errors import UserError, door  # noqa: E402
+from engine.files import require_file, whole_file  # noqa: E402
 from engine.threads import default_workers  # noqa: E402
 from scripts.timing import tables  # noqa: E402
 
@@ -128,6 +129,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"--{name} {value}: expected a whole number of at least 1")
     if args.reference and not (args.reference / "models" / "pix2pix_model.py").is_file():
         parser.error(f"--reference {args.reference}: holds no models/pix2pix_model.py; name a checkout of the program")
+    if args.json:
+        require_file(args.json)
     args.device = choose_device(args.device, "--device ").type
     args.steps = args.steps or STEPS[args.device]
     return args
@@ -157,7 +160,8 @@ def main() -> None:
         found["loader"] = {family: load(family, args) for family in args.family}
         show(tables.speeds("The train loader alone, pictures a second", found["loader"]) + "\n")
     if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        with whole_file(args.json) as part:
+            part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from data.sample import make_drawn_set
 from engine import checkpoint, folder
 from engine.device import choose_device
 from engine.errors import UserError, door
+from engine.files import require_file, whole_file
 from engine.network import Item
 from engine.threads import Threads, default_workers
 from options.load import load, to_dict
@@ -172,7 +173,13 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers")
-    return parser.parse_args(words)
+    args = parser.parse_args(words)
+    for name, least in {"count": 1, "size": 8, "batch": 1, "workers": 0, "rounds": 1}.items():
+        if getattr(args, name) < least:
+            parser.error(f"--{name} {getattr(args, name)}: expected a whole number of at least {least}")
+    if args.json:
+        require_file(args.json)
+    return args
 
 
 def main() -> None:
@@ -186,7 +193,8 @@ def main() -> None:
     for name, speed in rows.items():
         print(f"{name:36} {speed:10.1f} {speed / first:7.2f}")
     if args.json:
-        args.json.write_text(json.dumps({"machine": where, "pictures_per_s": rows}, indent=1) + "\n", encoding="utf-8")
+        with whole_file(args.json) as part:
+            part.write_text(json.dumps({"machine": where, "pictures_per_s": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def faces_of(data: Path) -> tuple[Faces, int]:
         UserError: there are too few to measure against others than those.
     """
     few = load(DcganOptions, [f"data.root={data}", *COMMON, *FEW], DEFAULT_FILE)
-    faces, _ = dcgan_data(replace(few, data=replace(few.data, limit=None)), CPU)
+    faces, _ = dcgan_data(replace(few, data=replace(few.data, limit=None, batch=1)), CPU)
     seen = few.data.limit
     if len(faces) < seen + GENERATED:
         raise UserError(f"--data {data}: {len(faces)} faces; the study needs {seen + GENERATED}", 2)

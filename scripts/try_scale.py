@@ -28,6 +28,7 @@ from PIL import Image
 
 from data.palette import ANIME
 from engine.errors import UserError, door
+from engine.files import require_writable
 from engine.make import in_threads
 from engine.threads import default_workers
 
@@ -151,7 +152,7 @@ def level(seen: list[tuple[int, float]], steps: int, between: tuple[float, float
     """The median memory while the training was between these shares of its steps."""
     inside = [memory for step, memory in seen if between[0] * steps <= step <= between[1] * steps and memory]
     if not inside:
-        raise UserError("--steps: too few to see memory over; use more")
+        raise UserError(f"--steps {steps}: too few to see memory over; use more")
     return median(inside)
 
 
@@ -185,6 +186,7 @@ def main() -> None:
             parser.error(f"--{name} {getattr(args, name)}: expected a whole number of at least {least}")
     if not Path("/proc/self/smaps_rollup").exists():
         raise UserError("memory is read from Linux's /proc/PID/smaps_rollup, which this system has not")
+    require_writable(args.folder)
     good = list(map(partial(try_family, folder=args.folder.resolve(), count=args.count, steps=args.steps), args.family))
     raise SystemExit(0 if all(good) else 1)
 

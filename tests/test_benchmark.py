@@ -150,3 +150,5 @@ def test_mistakes_are_a_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="--device cuda"):
         benchmark.arguments(["--device", "cuda"])
+    with pytest.raises(UserError, match="is a folder"):  # now, not after the measuring
+        benchmark.arguments(["--device", "cpu", "--json", str(tmp_path)])

@@ -87,6 +87,7 @@ def test_values_of_the_command_line(word, key, value):
         (["data.augment=mirror,flip"], ["data.augment", "mirror|gamma"]),
         (["data.size=4"], ["data.size=4", "8 to 8192"]),
         (["data.classes=[a, a]"], ["data.classes", "names"]),
+        (["run.keep_best=miou"], ["run.keep_best=miou", "METRIC,max"]),
         (["run.keep_best=miou,up"], ["run.keep_best=miou,up", "METRIC,max"]),
         (["run.early_stop=3", "run.keep_best=none"], ["run.early_stop=3", "run.keep_best"]),
         (["run.keep_best=mIoU,max"], ["run.keep_best=mIoU,max", "miou, pixel_accuracy, iou/eye"]),

@@ -121,3 +121,11 @@ def test_the_script_times_every_row(tmp_path, monkeypatch, capsys, family, words
     names = ["plain", "workers 0", "workers 2", "workers 2 --precision bf16"]
     assert list(speeds) == [*names, "reading alone", "network alone", "writing alone"]
     assert all(speed > 0 and name in table for name, speed in speeds.items())
+
+
+def test_mistakes_are_a_line(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        predict_speed.arguments(["--rounds", "0"])
+    assert "--rounds 0: expected a whole number of at least 1" in capsys.readouterr().err
+    with pytest.raises(UserError, match="is a folder"):  # now, not after the measuring
+        predict_speed.arguments(["--json", str(tmp_path)])

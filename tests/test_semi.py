@@ -61,6 +61,13 @@ def test_a_run_without_unlabelled_pictures_says_so(tiny, tmp_path, capsys):
     assert "no data.unlabeled" not in capsys.readouterr().out
 
 
+def test_a_run_that_ends_before_the_unlabelled_pictures_says_so(tiny, capsys):
+    train(tiny("late", "semi.method=fixmatch", "loss.semi_start=1", "run.steps=1"))
+    assert "note: loss.semi_start=1: run.steps=1 end before" in capsys.readouterr().out
+    train(tiny("early", "semi.method=fixmatch", "loss.semi_start=0", "run.steps=1"))
+    assert "semi_start" not in capsys.readouterr().out
+
+
 def test_unlabelled_pictures_that_teach_nothing_are_not_decoded(tiny, capsys):
     for method in ("none", "fixmatch"):
         train(tiny(method, f"semi.method={method}", "run.steps=1", "data.cache=ram"))

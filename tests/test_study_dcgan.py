@@ -67,6 +67,9 @@ def test_the_sets_do_not_meet(ask, many_faces, monkeypatch):
     monkeypatch.setattr(study, "GENERATED", 40)
     with pytest.raises(UserError, match="52 faces; the study needs 60"):
         study.Judge(many_faces)
+    monkeypatch.setattr(study, "COMMON", [*study.COMMON, "data.batch=64"])  # not of the study's options: not its remedy
+    with pytest.raises(UserError, match="52 faces; the study needs 60"):
+        study.faces_of(many_faces)
 
 
 def test_too_few_faces_show_before_the_trainings(ask, monkeypatch, tmp_path):

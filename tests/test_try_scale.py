@@ -79,3 +79,11 @@ def test_a_failed_training_shows_what_it_said(tmp_path, monkeypatch):
     monkeypatch.setattr(try_scale, "ROOT", tmp_path)
     with pytest.raises(UserError, match="no such folder"):
         try_scale.watch("dcgan", tmp_path, 10)
+
+
+@linux
+def test_a_folder_that_cannot_be_is_a_line(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["try_scale.py", "--folder", str(tmp_path / "file")])
+    with pytest.raises(UserError, match="file: cannot be written"):
+        try_scale.main()
