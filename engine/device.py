@@ -92,8 +92,8 @@ def to_host(x: torch.Tensor) -> Callable[[], torch.Tensor]:
     return wait
 
 
-def keep_freed_memory() -> None:
-    """Let glibc keep the memory of freed tensors instead of giving it back to the system.
+def keep_freed_memory(below: int = 60) -> None:
+    """Let glibc keep the memory of freed tensors of less than so many MiB instead of giving it back to the system.
 
     A step on the CPU frees and takes the same blocks over and over; each time the system would map and clear their
     pages anew. Of the largest blocks it would keep holes, in which smaller ones settle: those it gives back. Elsewhere
@@ -102,7 +102,7 @@ def keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-        mallopt(-3, 60 * 2**20) or mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD; before glibc 2.35 at most 32 MiB
+        mallopt(-3, below * 2**20) or mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD; before glibc 2.35 at most 32 MiB
 
 
 def note_emulated_bf16(device: torch.device) -> None:

@@ -151,6 +151,8 @@ class Run:
         """
         self.options, self.steps = opt, opt.run.steps
         distributed.require_equal_parts(opt.data.batch)
+        if self.device.type == "cpu" and opt.data.batch > 1:
+            keep_freed_memory(32)  # the holes that larger tensors leave would make the peak higher than without
         tune(self.device, sizes_vary=opt.data.size == "native")
         self.checkpoints = Checkpoints(opt, data, parts)
         self._names = {part: name for name, part in parts.items() if isinstance(part, nn.Module)}
