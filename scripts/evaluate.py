@@ -133,17 +133,26 @@ def write_json(file: Path, content: dict[str, Any]) -> None:
         part.write_text(json.dumps(content | {"numbers": numbers}, indent=1) + "\n", encoding="utf-8")
 
 
-def main() -> None:
-    args = parser().parse_args()
-    if args.json:
-        require_file(args.json)
+def evaluate(args: argparse.Namespace) -> tuple[Any, dict[str, str], dict[str, Any]]:
+    """(options of the network, protocol, numbers) of the parser's arguments.
+
+    Raises:
+        UserError: as the family's measuring function, or an argument is of another family.
+    """
     device = choose_device(args.device, "--device ")
     if args.precision == "bf16":
         note_emulated_bf16(device)
     network, opt, _ = load_network(args.weights, device)
     refuse_other_families(args, opt.family)
     protocol, numbers = FAMILIES[opt.family](network, opt, args, device)
-    protocol |= {"network's arithmetic": args.precision}
+    return opt, protocol | {"network's arithmetic": args.precision}, numbers
+
+
+def main() -> None:
+    args = parser().parse_args()
+    if args.json:
+        require_file(args.json)
+    opt, protocol, numbers = evaluate(args)
     classes = list(palette_of(opt.data.classes).names) if opt.family == "seg" else []
     show(f"{args.weights} ({opt.family})", protocol, numbers, classes)
     if args.json:

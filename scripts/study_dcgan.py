@@ -8,7 +8,8 @@ faces of each are measured by KID of random features (docs/evaluation.md; lower 
   against 1,000 of the others, which none of these trainings saw;
 - lessons (trained on all): the last checkpoint, against 1,000 of the faces that it was trained on.
 Writes OUTPUT/results.json and, of the trainings with few faces, OUTPUT/kid.png (needs matplotlib), and prints Markdown
-tables. The same command resumes: finished trainings and measurements are not done again. --only: of these settings.
+tables. The same command resumes, and several at once share the trainings: finished trainings and measurements are not
+done again. --only: of these settings.
 """
 
 import argparse
@@ -38,6 +39,7 @@ from models.layers import predicting
 from options.dcgan import DEFAULT_FILE, DcganOptions
 from options.load import load
 from predict import load_network
+from scripts.studies.trainings import finished, step_of, train_unless_taken
 from train_dcgan import train
 
 COMMON = """run.precision=bf16 run.log_every=25 run.sample_every=500 model.g_width=32 model.d_width=32
@@ -73,12 +75,9 @@ def folder_of(output: Path, name: str) -> Path:
     return output / "".join(c if c.isalnum() else "_" for c in name)
 
 
-def run(folder: Path, data: Path, *words: str) -> None:
-    """Train, unless the folder holds the last step already."""
-    opt = load(DcganOptions, [f"data.root={data}", f"run.dir={folder}", *COMMON, *words], DEFAULT_FILE)
-    done = checkpoint.steps(folder)
-    if not (done and int(done[-1].stem.split("_")[1]) >= opt.run.steps):
-        train(opt)
+def options_of(folder: Path, data: Path, name: str) -> DcganOptions:
+    """The options of a setting's training."""
+    return load(DcganOptions, [f"data.root={data}", f"run.dir={folder}", *COMMON, *SETTINGS[name]], DEFAULT_FILE)
 
 
 # ---- measuring
@@ -153,21 +152,17 @@ def measure_all(names: list[str], output: Path, data: Path) -> dict:
     file = output / "results.json"
     results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"kid": {}}
     todo = [(name, path) for name in names for path in checkpoint.steps(folder_of(output, name))]
-    todo = [(name, path) for name, path in todo if step_of(path) not in results["kid"].get(name, {})]
+    todo = [(name, path) for name, path in todo if str(step_of(path)) not in results["kid"].get(name, {})]
     if not todo:
         return results
     judge = Judge(data)
     results |= {"features": judge.extractor.about, "generated": GENERATED, "floor": judge.floor()}
     for name, path in todo:
         wanted = (SEEN, UNSEEN) if name in FEW_FACES else (ANY,)
-        results["kid"].setdefault(name, {})[step_of(path)] = judge.kid(path, wanted)
+        results["kid"].setdefault(name, {})[str(step_of(path))] = judge.kid(path, wanted)
         with whole_file(file) as part:
             part.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return results
-
-
-def step_of(path: Path) -> str:
-    return str(int(path.stem.split("_")[1]))
 
 
 # ---- showing
@@ -218,9 +213,10 @@ def main() -> None:
     require_torchmetrics("KID")
     require_matplotlib()
     faces_of(args.data)  # too few: now, not after hours
-    for name in names:
-        run(folder_of(args.output, name), args.data, *SETTINGS[name])
-    results = measure_all(names, args.output, args.data)
+    trainings = {name: options_of(folder_of(args.output, name), args.data, name) for name in names}
+    for opt in trainings.values():
+        train_unless_taken(train, opt)
+    results = measure_all([name for name, opt in trainings.items() if finished(opt)], args.output, args.data)
     print_tables(results)
     if any(name in results["kid"] for name in FEW_FACES):
         plot(results, args.output / "kid.png")

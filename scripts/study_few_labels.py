@@ -18,7 +18,6 @@ import json
 import shutil
 import statistics
 import sys
-import time
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -29,10 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from data.files import training_samples
 from data.sample import make_drawn_set
 from engine.errors import UserError, door
-from engine.files import require_writable, take_folder, whole_file
+from engine.files import require_writable, whole_file
 from engine.lock import locked
 from options.load import load
 from options.seg import DEFAULT_FILE, SegOptions
+from scripts.studies.trainings import cpu_minutes, log_of, train_unless_taken
 from train_seg import train
 
 METHODS = {"drawn": ("none", "adversarial", "fixmatch", "unimatch"), "camvid": ("none", "unimatch")}
@@ -47,9 +47,8 @@ SEEDS = {"drawn": (0, 1, 2), "camvid": (0,)}
 SMALL = """run.precision=bf16 run.sample_every=0 run.save_every=250 run.keep=1 run.keep_best=none run.log_every=50
     model.generator=unet model.width=16 model.d_width=16 model.dropout=0 model.conv_norm=none
     optim.g_lr=1e-3 ema.half_life=1000 data.workers=0 loss.gan=bce"""
-CPU_SECONDS = "cpu_seconds.txt"  # in each run folder, one line for each session
 DRAWN = dict(labeled=32, unlabeled=500, val=100, size=64)
-STEPS = {"drawn": 1500, "camvid": 800}
+STEPS = {"drawn": 1500, "camvid": 2000}
 WORDS = {
     "drawn": "data.size=64 data.batch=8 data.augment=mirror,gamma,color,scale loss.semi_start=0",
     "camvid": """data.size=180,240 data.batch=4 data.augment=mirror,color,scale,crop data.ignore=11
@@ -118,39 +117,10 @@ def plan(part: str, output: Path, camvid: Path | None) -> Iterator[Training]:
         yield Training(part, labels, method, seed, load(SegOptions, words, DEFAULT_FILE))
 
 
-def log_of(opt: SegOptions) -> list[dict]:
-    file = Path(opt.run.dir) / "log.jsonl"
-    return [json.loads(line) for line in file.open()] if file.exists() else []
-
-
 def score(opt: SegOptions) -> float | None:
     """mIoU after the last step, None before."""
-    found = [line["miou"] for line in log_of(opt) if "miou" in line and line["step"] == opt.run.steps]
+    found = [line["miou"] for line in log_of(Path(opt.run.dir)) if "miou" in line and line["step"] == opt.run.steps]
     return found[-1] if found else None
-
-
-def cpu_minutes(opt: SegOptions) -> float:
-    """What the training took of the processor, over all its sessions but those that were killed."""
-    file = Path(opt.run.dir) / CPU_SECONDS
-    return sum(map(float, file.read_text().split())) / 60 if file.exists() else 0.0
-
-
-def train_unless_taken(opt: SegOptions) -> None:
-    """The training, from where it stopped, unless it has ended or another process is at it."""
-    if score(opt) is not None:
-        return
-    try:
-        held = take_folder(Path(opt.run.dir))
-    except UserError:
-        print(f"{opt.run.dir}: another process trains it")
-        return
-    start = time.process_time()
-    try:
-        train(opt)
-    finally:
-        with (Path(opt.run.dir) / CPU_SECONDS).open("a") as file:
-            file.write(f"{time.process_time() - start:.1f}\n")
-    del held
 
 
 def results_of(trainings: list[Training]) -> dict:
@@ -160,7 +130,7 @@ def results_of(trainings: list[Training]) -> dict:
         cells = results.setdefault(t.part, {}).setdefault(t.labels, {})
         cell = cells.setdefault(t.method, {"miou": [], "cpu_minutes": []})
         cell["miou"].append(score(t.opt))
-        cell["cpu_minutes"].append(round(cpu_minutes(t.opt), 2))
+        cell["cpu_minutes"].append(round(cpu_minutes(Path(t.opt.run.dir)), 2))
     return results
 
 
@@ -197,7 +167,7 @@ def main() -> None:
     parts = [args.part] if args.part else ["drawn", "camvid"] if args.camvid else ["drawn"]
     trainings = [t for part in parts for t in plan(part, args.output, args.camvid)]
     for training in trainings:
-        train_unless_taken(training.opt)
+        train_unless_taken(train, training.opt)
     results = results_of(trainings)
     for part, rows in results.items():
         print_table(part, rows)

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from data.pix2pix import pix2pix_data
 from data.pix2pix_io import pictures_of, to_input
@@ -33,6 +33,7 @@ from models.layers import predicting
 from options.load import load
 from options.pix2pix import DEFAULT_FILE, Pix2PixOptions
 from predict import load_network
+from scripts.studies.figures import caption
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = {
@@ -102,20 +103,14 @@ def figure(output: Path, data: str, steps: int) -> None:
                 *(cell(sheet, row, 1) for sheet in sheets),
                 cell(sheets[0], row, columns - 1),
             ]
-        rows.append([caption(method), *cells])
-    head = [caption(text, 16) for text in ("", *captions)]
+        rows.append([caption(method, 64, SIZE), *cells])
+    head = [caption(text, SIZE if text else 64, 16) for text in ("", *captions)]
     Image.fromarray(contact_sheet([head, *rows])).save(output / f"{data}.png")
 
 
 def cell(sheet: np.ndarray, row: int, column: int) -> np.ndarray:
     top, left = row * (SIZE + 2), column * (SIZE + 2)
     return sheet[top : top + SIZE, left : left + SIZE]
-
-
-def caption(text: str, height: int = SIZE) -> np.ndarray:
-    picture = Image.new("RGB", (SIZE if height == 16 and text else 64, height), "white")
-    ImageDraw.Draw(picture).text((2, height // 2 - 6), text, "black")
-    return np.asarray(picture)
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ from engine.logs import contact_sheet
 from models import build
 from options.load import load
 from options.seg import DEFAULT_FILE, SegOptions
+from scripts.studies.trainings import finished, log_of
 from train_seg import train, validate
 
 DEMO = str(DEFAULT_FILE.with_name("seg_demo.yaml"))
@@ -50,15 +51,14 @@ REAL_REPEAT = 20  # how often a pass goes over them, beside 200 drawn ones
 def run(folder: Path, *words: str) -> Path:
     """Train on the demo's options with changes, unless the folder holds the last step already."""
     opt = load(SegOptions, [DEMO, f"run.dir={folder}", *words], DEFAULT_FILE)
-    done = checkpoint.steps(folder)
-    if not (done and int(done[-1].stem.split("_")[1]) >= opt.run.steps):
+    if not finished(opt):
         train(opt)
     return folder
 
 
 def last_miou(folder: Path) -> float:
     """The last validation in a run's log."""
-    return [line["miou"] for line in map(json.loads, (folder / "log.jsonl").open()) if "miou" in line][-1]
+    return [line["miou"] for line in log_of(folder) if "miou" in line][-1]
 
 
 def few_labels(output: Path) -> dict[str, list[float]]:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 
 import pytest
 from test_train_seg import camvid_like
@@ -52,20 +51,6 @@ def test_camvid_takes_every_so_manyth_label_and_all_pictures(small, tmp_path):
     names = [path.stem for path in sorted((tmp_path / "out" / "camvid_2" / "images").iterdir())]
     assert names == ["0", "2", "4"]
     assert small("--part", "drawn").keys() == {"camvid", "drawn"}, "the other part's numbers stay"
-
-
-def test_what_another_process_trains_is_left_to_it(monkeypatch, tmp_path, capsys):
-    class Options:
-        class run:
-            dir, steps = tmp_path / "run", 1
-
-    def taken(folder: Path) -> None:
-        raise UserError("taken")
-
-    monkeypatch.setattr(study, "take_folder", taken)
-    monkeypatch.setattr(study, "train", lambda opt: pytest.fail("trained"))
-    study.train_unless_taken(Options)
-    assert "another process trains it" in capsys.readouterr().out
 
 
 def test_a_cell_is_a_mean_a_spread_and_a_gain():
