@@ -10,7 +10,7 @@ ones, plain supervision against UniMatch, one seed. Equal steps, networks and we
 part; mIoU of the averaged weights after the last step on the validation pictures (100 drawn, CamVid's val).
 
 The same command resumes, and several at once share the trainings: what another one trains is left to it. Writes
-OUTPUT/results.json and prints Markdown.
+OUTPUT/results.json and prints Markdown; OUTPUT/PART.png shows what each method sees with the fewest labels.
 """
 
 import argparse
@@ -25,14 +25,23 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import torch
+from PIL import Image
+
 from data.files import training_samples
 from data.sample import make_drawn_set
+from data.seg import seg_data
+from data.seg_io import sample_rows
 from engine.errors import UserError, door
 from engine.files import require_writable, whole_file
 from engine.lock import locked
+from engine.logs import contact_sheet
+from models.layers import predicting
 from options.load import load
 from options.seg import DEFAULT_FILE, SegOptions
-from scripts.studies.trainings import cpu_minutes, log_of, train_unless_taken
+from predict import load_network
+from scripts.studies.figures import caption
+from scripts.studies.trainings import cpu_minutes, finished, log_of, train_unless_taken
 from train_seg import train
 
 METHODS = {"drawn": ("none", "adversarial", "fixmatch", "unimatch"), "camvid": ("none", "unimatch")}
@@ -48,6 +57,7 @@ SMALL = """run.precision=bf16 run.sample_every=0 run.save_every=250 run.keep=1 r
     model.generator=unet model.width=16 model.d_width=16 model.dropout=0 model.conv_norm=none
     optim.g_lr=1e-3 ema.half_life=1000 data.workers=0 loss.gan=bce"""
 DRAWN = dict(labeled=32, unlabeled=500, val=100, size=64)
+SHOWN = 4  # rows of the sheet
 STEPS = {"drawn": 1500, "camvid": 2000}
 WORDS = {
     "drawn": "data.size=64 data.batch=8 data.augment=mirror,gamma,color,scale loss.semi_start=0",
@@ -153,6 +163,23 @@ def shown(scores: list[float | None], plain: list[float | None]) -> str:
     return f"{statistics.mean(scores):.3f}{spread}" + (f" ({gain:+.3f})" if scores is not plain else "")
 
 
+def write_sheet(trainings: list[Training], file: Path) -> None:
+    """What the methods see in the first validation pictures: picture, label, a prediction by each.
+
+    trainings: those of one share of the labels and one seed, all ended.
+    """
+    columns = []
+    for t in trainings:
+        G, opt, _ = load_network(t.opt.run.dir, torch.device("cpu"))
+        _, val, _, palette = seg_data(opt)
+        with predicting(G, opt.sample.norm_stats) as G_mean:
+            columns.append(sample_rows(G_mean, [(x, y) for _, x, y in val.first(SHOWN)], palette))
+    rows = [[*same[0][:2], *(row[2] for row in same)] for same in zip(*columns, strict=True)]
+    head = [caption(text, rows[0][0].shape[1], 16) for text in ("picture", "label", *(t.method for t in trainings))]
+    with whole_file(file) as part:
+        Image.fromarray(contact_sheet([head, *rows])).save(part, format="png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=tuple(METHODS), help="only this part")
@@ -171,6 +198,9 @@ def main() -> None:
     results = results_of(trainings)
     for part, rows in results.items():
         print_table(part, rows)
+        fewest = [t for t in trainings if (t.part, t.labels, t.seed) == (part, LABELS[part][0], SEEDS[part][0])]
+        if all(finished(t.opt) for t in fewest):
+            write_sheet(fewest, args.output / f"{part}.png")
     file = args.output / "results.json"
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     with whole_file(file) as part:  # of a part that this command leaves out the numbers stay

@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from PIL import Image
 from test_train_seg import camvid_like
 
 from engine.errors import UserError
@@ -36,6 +37,10 @@ def test_all_trainings_then_nothing_is_left_to_do(small, tmp_path, capsys):
     assert all(len(cell["miou"]) == 2 and None not in cell["miou"] for cell in found.values())
     out = capsys.readouterr().out
     assert "| drawn: labels | none | adversarial | fixmatch | unimatch |" in out
+    assert Image.open(tmp_path / "out" / "drawn.png").size == (
+        6 * 34 - 2,
+        16 + 2 * 34,
+    )  # a head, two validation pictures
     times = [path.stat().st_mtime_ns for path in sorted((tmp_path / "out").rglob("log.jsonl"))]
     assert small("--part", "drawn")["drawn"]["2"] == found and len(times) == 8
     assert times == [path.stat().st_mtime_ns for path in sorted((tmp_path / "out").rglob("log.jsonl"))]
