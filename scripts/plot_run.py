@@ -8,6 +8,7 @@ Reads log.jsonl of each run folder. Every term has a panel of its own; --join dr
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def read_log(run: Path) -> dict[str, Curve]:
     return curves
 
 
+def names_of(runs: list[Path]) -> list[str]:
+    """What the legend calls them: their paths without the folders that all share."""
+    paths = [run.resolve() for run in runs]
+    shared = Path(os.path.commonpath([path.parent for path in paths]))
+    return [path.relative_to(shared).as_posix() for path in paths]
+
+
 def smoothed(values: list[float], window: int) -> np.ndarray:
     """The mean of each value and up to `window` - 1 before it."""
     sums = np.cumsum(np.concatenate([[0.0], values]))
@@ -93,6 +101,9 @@ def draw(logs: dict[str, dict[str, Curve]], groups: list[list[str]], smooth: int
         axes.set_title(", ".join(group), fontsize=10)
         axes.set_xlabel("step", fontsize=8)
         axes.tick_params(labelsize=8)
+        low, high = axes.get_ylim()
+        if high - low < 1e-6 * abs(high):  # a constant, such as the learning rate: not its rounding
+            axes.set_ylim(sorted((0, low + high)))
         axes.grid(alpha=0.3)
         if len(logs) > 1 or len(group) > 1:
             axes.legend(fontsize=7)
@@ -116,7 +127,7 @@ def main() -> None:
     if args.output.suffix.lower() not in (".png", ".svg", ".pdf"):
         parser.error(f"--output {args.output}: expected a name that ends in .png, .svg or .pdf")
     require_writable(args.output.absolute().parent)
-    logs = {str(run): read_log(run) for run in args.runs}
+    logs = {name: read_log(run) for name, run in zip(names_of(args.runs), args.runs, strict=True)}
     figure = draw(logs, panels(logs, args.terms, args.join), args.smooth)
     with whole_file(args.output) as part:
         figure.savefig(part, format=args.output.suffix[1:].lower(), dpi=110)

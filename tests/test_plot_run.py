@@ -53,6 +53,18 @@ def test_panels(runs):
     assert lines[0] == [[1, 2, 3, 4, 5], [2, 4, 6, 8, 10]] and len(lines[1]) == 4
 
 
+def test_a_legend_names_what_tells_runs_apart(tmp_path):
+    assert plot_run.names_of([tmp_path / "x" / "a", tmp_path / "x" / "b"]) == ["a", "b"]
+    assert plot_run.names_of([tmp_path / "x" / "a", tmp_path / "y" / "a"]) == ["x/a", "y/a"]
+    assert plot_run.names_of([tmp_path / "x" / "a"]) == ["a"]
+
+
+def test_the_rounding_of_a_constant_is_no_curve():
+    steps, rates = list(range(20)), [2e-4 * (1 + 1e-13 * (k % 2)) for k in range(20)]
+    axes = plot_run.draw({"a": {"lr": (steps, rates)}}, [["lr"]], 3).axes[0]
+    assert axes.get_ylim() == pytest.approx((0, 4e-4))
+
+
 def test_the_script_writes_a_picture(runs, monkeypatch, capsys):
     run(monkeypatch, runs / "a", runs / "b", "--output", runs / "out.png", "--smooth", 3)
     picture = np.asarray(Image.open(runs / "out.png").convert("RGB"))
