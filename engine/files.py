@@ -8,6 +8,10 @@ from pathlib import Path
 from engine.errors import UserError
 
 
+class Taken(UserError):
+    """A folder in which another process trains."""
+
+
 def cannot_write(path: object, error: Exception) -> UserError:
     """A full disk, an unwritable folder and their like, in one line."""
     reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
@@ -40,7 +44,8 @@ def take_folder(folder: Path) -> object:
     The lock lasts as long as the object returned, or the process.
 
     Raises:
-        UserError: the folder is taken, or cannot be written.
+        Taken: another process has the folder.
+        UserError: it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +66,7 @@ def _lock(folder: Path) -> object:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not inherited by the loader's workers, gone with the process
     except BlockingIOError:
-        raise UserError(f"{folder}: another process is training here; wait for it, or choose another run.dir") from None
+        raise Taken(f"{folder}: another process is training here; wait for it, or choose another run.dir") from None
     except OSError:  # a file system without locks
         return None
     return file

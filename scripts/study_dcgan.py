@@ -13,7 +13,6 @@ done again. --only: of these settings.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
@@ -32,14 +31,14 @@ from engine.errors import UserError, door
 from engine.evaluation.features import AXES, extractor_of, features_of
 from engine.evaluation.generative import Spread, kid, kid_between_halves, main_axes, require_torchmetrics, subset_size
 from engine.evaluation.segmentation import require_matplotlib
-from engine.files import whole_file
+from engine.files import require_writable, whole_file
 from engine.progress import progress
 from models.latents import generated
 from models.layers import predicting
 from options.dcgan import DEFAULT_FILE, DcganOptions
 from options.load import load
 from predict import load_network
-from scripts.studies.trainings import finished, step_of, train_unless_taken
+from scripts.studies.trainings import add_results, finished, step_of, train_unless_taken
 from train_dcgan import train
 
 COMMON = """run.precision=bf16 run.log_every=25 run.sample_every=500 model.g_width=32 model.d_width=32
@@ -150,18 +149,21 @@ def measure_all(names: list[str], output: Path, data: Path) -> dict:
     Each KID is (mean, standard deviation).
     """
     file = output / "results.json"
-    results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"kid": {}}
-    todo = [(name, path) for name in names for path in checkpoint.steps(folder_of(output, name))]
-    todo = [(name, path) for name, path in todo if str(step_of(path)) not in results["kid"].get(name, {})]
-    if not todo:
+    results = add_results(file, {"kid": {}})
+    paths = {name: checkpoint.steps(folder_of(output, name)) for name in names}
+    todo = {
+        name: [path for path in own if str(step_of(path)) not in results["kid"].get(name, {})]
+        for name, own in paths.items()
+    }
+    if not any(todo.values()):
         return results
     judge = Judge(data)
-    results |= {"features": judge.extractor.about, "generated": GENERATED, "floor": judge.floor()}
-    for name, path in todo:
+    results = add_results(file, {"features": judge.extractor.about, "generated": GENERATED, "floor": judge.floor()})
+    for name, own in todo.items():
         wanted = (SEEN, UNSEEN) if name in FEW_FACES else (ANY,)
-        results["kid"].setdefault(name, {})[str(step_of(path))] = judge.kid(path, wanted)
-        with whole_file(file) as part:
-            part.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        found = {str(step_of(path)): judge.kid(path, wanted) for path in own}
+        if found:
+            results = add_results(file, {"kid": {name: results["kid"].get(name, {}) | found}})
     return results
 
 
@@ -169,7 +171,7 @@ def measure_all(names: list[str], output: Path, data: Path) -> dict:
 
 
 def print_tables(results: dict) -> None:
-    kids, floor = results["kid"], results["floor"]
+    kids, floor = results["kid"], results.get("floor")
     for title, names, sets in (("few faces", FEW_FACES, (SEEN, UNSEEN)), ("lesson", LESSONS, (ANY,))):
         measured = [name for name in names if name in kids]
         if not measured:
@@ -212,11 +214,15 @@ def main() -> None:
     names = args.only or list(SETTINGS)
     require_torchmetrics("KID")
     require_matplotlib()
+    require_writable(args.output)
     faces_of(args.data)  # too few: now, not after hours
     trainings = {name: options_of(folder_of(args.output, name), args.data, name) for name in names}
     for opt in trainings.values():
         train_unless_taken(train, opt)
-    results = measure_all([name for name, opt in trainings.items() if finished(opt)], args.output, args.data)
+    done = [name for name, opt in trainings.items() if finished(opt)]
+    results = measure_all(done, args.output, args.data) if done else {"kid": {}}
+    for name in trainings.keys() - set(done):
+        print(f"{name}: not done yet")
     print_tables(results)
     if any(name in results["kid"] for name in FEW_FACES):
         plot(results, args.output / "kid.png")

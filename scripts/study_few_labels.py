@@ -14,7 +14,6 @@ OUTPUT/results.json and prints Markdown; OUTPUT/PART.png shows what each method 
 """
 
 import argparse
-import json
 import shutil
 import statistics
 import sys
@@ -41,7 +40,7 @@ from options.load import load
 from options.seg import DEFAULT_FILE, SegOptions
 from predict import load_network
 from scripts.studies.figures import caption
-from scripts.studies.trainings import cpu_minutes, finished, log_of, train_unless_taken
+from scripts.studies.trainings import add_results, cpu_minutes, finished, log_of, train_unless_taken
 from train_seg import train
 
 METHODS = {"drawn": ("none", "adversarial", "fixmatch", "unimatch"), "camvid": ("none", "unimatch")}
@@ -201,10 +200,7 @@ def main() -> None:
         fewest = [t for t in trainings if (t.part, t.labels, t.seed) == (part, LABELS[part][0], SEEDS[part][0])]
         if all(finished(t.opt) for t in fewest):
             write_sheet(fewest, args.output / f"{part}.png")
-    file = args.output / "results.json"
-    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    with whole_file(file) as part:  # of a part that this command leaves out the numbers stay
-        part.write_text(json.dumps(before | results, indent=1) + "\n", encoding="utf-8")
+    add_results(args.output / "results.json", results)  # of a part that this command leaves out the numbers stay
 
 
 if __name__ == "__main__":

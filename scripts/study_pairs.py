@@ -5,14 +5,12 @@
 Labels of facades -> photos (pix2pix with 50 and with all training pairs, spade with all), edges of chimeras -> photos
 (pix2pix), at 128x128 and small widths, batch 4, bf16, one seed, equal steps for all methods of a table. Of the 69
 facades and 70 chimeras that are held out: L1, PSNR, SSIM and KID of random features (docs/evaluation.md) of the last
-averaged weights, by scripts/evaluate.py, and the best KID of the validations along the way. OUTPUT/TABLE.png: what each
-method makes of the first held-out inputs.
+averaged weights, by scripts/evaluate.py. OUTPUT/TABLE.png: what each method makes of the first held-out inputs.
 
 The same command resumes, and several at once share the trainings. Writes OUTPUT/results.json and prints Markdown.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,13 +39,13 @@ from options.spade import SpadeOptions
 from predict import load_network
 from scripts import evaluate
 from scripts.studies.figures import caption
-from scripts.studies.trainings import cpu_minutes, finished, log_of, train_unless_taken
+from scripts.studies.trainings import add_results, cpu_minutes, finished, train_unless_taken
 
 OPTIONS = DEFAULT_FILE.parent
 TRAIN = {"pix2pix": train_pix2pix.train, "spade": train_spade.train}
 SIZE, SHOWN = 128, 6
 COMMON = f"""run.epochs=none run.precision=bf16 run.log_every=50 run.save_every=500 run.sample_every=500
-    run.eval_every=500 run.keep=1 sample.kid_features=random data.size={SIZE} data.batch=4 data.workers=0"""
+    run.eval_every=0 run.keep=1 data.size={SIZE} data.batch=4 data.workers=0"""
 HELD = {"facades": "data.val_share=0.15", "chimera": "data.val_share=0.2"}  # by name: 69 of 400, 70 of 300
 PIX2PIX = "run.steps=2000 model.width=32 model.d_width=32 ema.half_life=2000"
 SPADE = """run.steps=1500 model.width=16 model.code_width=32 model.d_width=16 optim.g_lr=4e-4 optim.d_lr=3e-4
@@ -109,16 +107,10 @@ def plan(roots: dict[str, Path], output: Path) -> dict[str, dict[str, Any]]:
 
 
 def measure(opt: Any) -> dict[str, Any]:
-    """scripts/evaluate.py's numbers of the last weights, best_kid (step, value) of the validations, cpu_minutes."""
-    words = f"--weights {opt.run.dir} --data {opt.data.root} --split val --features random".split()
+    """scripts/evaluate.py's numbers of the last weights and their protocol; cpu_minutes of the training."""
+    words = ["--weights", opt.run.dir, "--data", opt.data.root, "--split", "val", "--features", "random"]
     _, protocol, numbers = evaluate.evaluate(evaluate.parser().parse_args(words))
-    kids = [(line["kid"], line["step"]) for line in log_of(Path(opt.run.dir)) if "kid" in line]
-    value, step = min(kids)
-    return numbers | {
-        "best_kid": (step, value),
-        "cpu_minutes": round(cpu_minutes(Path(opt.run.dir)), 1),
-        "protocol": protocol,
-    }
+    return numbers | {"cpu_minutes": round(cpu_minutes(Path(opt.run.dir)), 1), "protocol": protocol}
 
 
 def pictures_of(opt: Any, count: int) -> list[np.ndarray]:
@@ -137,15 +129,23 @@ def pictures_of(opt: Any, count: int) -> list[np.ndarray]:
 
 def print_table(name: str, found: dict[str, dict[str, Any]]) -> None:
     """Markdown: a row for each measured method."""
-    print(f"\n| {name} | L1 | PSNR | SSIM | KID | best KID (step) | CPU minutes |\n|---|---|---|---|---|---|---|")
+    print(f"\n| {name} | L1 | PSNR | SSIM | KID | CPU minutes |\n|---|---|---|---|---|---|")
     for method, own in found.items():
-        step, best = own["best_kid"]
         print(
             f"| {method} | {own['l1']:.3f} | {own['psnr']:.2f} | {own['ssim']:.3f} | "
-            f"{own['kid']:.3f} ± {own['kid_std']:.3f} | {best:.3f} ({step:,}) | {own['cpu_minutes']:.0f} |"
+            f"{own['kid']:.3f} ± {own['kid_std']:.3f} | {own['cpu_minutes']:.0f} |"
         )
     for own in list(found.values())[:1]:  # the photos are the same for all
-        print(f"| true photos | | | | {own['kid_real_real']:.3f} ± {own['kid_real_real_std']:.3f} | | |")
+        print(f"| true photos | | | | {own['kid_real_real']:.3f} ± {own['kid_real_real_std']:.3f} | |")
+
+
+def write_sheet(trainings: dict[str, Any], file: Path) -> None:
+    """A row for each method: what it makes of the first validation inputs."""
+    rows = [
+        [caption(method.replace(", ", ",\n"), 90, SIZE), *pictures_of(opt, SHOWN)] for method, opt in trainings.items()
+    ]
+    with whole_file(file) as part:
+        Image.fromarray(contact_sheet(rows)).save(part, format="png")
 
 
 def main() -> None:
@@ -163,20 +163,15 @@ def main() -> None:
     for methods in trainings.values():
         for opt in methods.values():
             train_unless_taken(TRAIN[opt.family], opt)
-    results = {}
     for name, methods in trainings.items():
         done = {method: opt for method, opt in methods.items() if finished(opt)}
-        results[name] = {method: measure(opt) for method, opt in done.items()}
-        print_table(name, results[name])
+        found = {method: measure(opt) for method, opt in done.items()}
+        print_table(name, found)
         for method in methods.keys() - done.keys():
             print(f"{method}: not done yet")
-        rows = [
-            [caption(method.replace(", ", ",\n"), 90, SIZE), *pictures_of(opt, SHOWN)] for method, opt in done.items()
-        ]
-        if rows:
-            Image.fromarray(contact_sheet(rows)).save(args.output / f"{as_name(name)}.png")
-    with whole_file(args.output / "results.json") as part:
-        part.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        if done:
+            write_sheet(done, args.output / f"{as_name(name)}.png")
+        add_results(args.output / "results.json", {name: found})
 
 
 if __name__ == "__main__":

@@ -29,14 +29,14 @@ def features(count: int, width: int = 5, shift: float = 0.0, seed: int = 0) -> t
 # ---- sets of pictures
 
 
-def slow_kid(real: np.ndarray, fake: np.ndarray) -> float:
-    """The unbiased estimate of MMD^2, term by term (Gretton et al. 2012, Eq. 3)."""
+def slow_kid(real: np.ndarray, fake: np.ndarray, paired: bool = False) -> float:
+    """The unbiased estimate of MMD^2, term by term (Gretton et al. 2012, Eq. 3; paired: Eq. 4)."""
 
     def mean(a: np.ndarray, b: np.ndarray, same: bool) -> float:
         terms = [(x @ y / len(x) + 1) ** 3 for i, x in enumerate(a) for j, y in enumerate(b) if not (same and i == j)]
         return sum(terms) / len(terms)
 
-    return mean(real, real, True) + mean(fake, fake, True) - 2 * mean(real, fake, False)
+    return mean(real, real, True) + mean(fake, fake, True) - 2 * mean(real, fake, paired)
 
 
 def test_kid_against_a_loop_and_torchmetrics():
@@ -49,6 +49,18 @@ def test_kid_against_a_loop_and_torchmetrics():
     theirs.update(real, real=True)
     theirs.update(fake, real=False)
     assert float(theirs.compute()[0]) == pytest.approx(expected, rel=1e-9)
+
+
+def test_kid_of_pairs_leaves_out_a_picture_and_its_own_partner():
+    real, fake = features(12), features(12, shift=0.3, seed=1)
+    assert kid(real, fake, 12, paired=True).mean == pytest.approx(slow_kid(real.numpy(), fake.numpy(), True), rel=1e-9)
+    true_pairs = [features(40, seed=seed) for seed in range(20)]  # a network that paints each picture as it is
+    apart = np.array([kid(x, x, 40, paired=True).mean for x in true_pairs])
+    together = np.array([kid(x, x, 40).mean for x in true_pairs])
+    assert abs(apart.mean()) < 1e-9 and together.max() < -0.1
+    some = kid(features(60), features(60) + 0.01, 30, paired=True)  # subsets are of pairs, too
+    assert abs(some.mean) < 0.05 and kid_of(real, fake, None, paired=True) == kid(real, fake, 12, paired=True).mean
+    assert compare(real, fake, None, paired=True)["kid"] == kid(real, fake, 6, paired=True).mean
 
 
 def test_kid_of_subsets_is_near_that_of_all_and_a_function_of_the_seed():

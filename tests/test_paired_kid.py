@@ -82,7 +82,7 @@ def test_kid_is_of_all_validation_pictures_of_8_bits(tiny_pix2pix, edge_pairs, t
         real = torch.from_numpy(np.array(picture.convert("L").convert("RGB") if channels == 1 else picture))
         for name, x in (("fake", fake.expand(1, 3, 64, 64)), ("real", real.permute(2, 0, 1)[None])):
             features[name].append(Levels()(x)[0].double().numpy())
-    expected = slow_kid(*(np.stack(features[name]) for name in ("real", "fake")))
+    expected = slow_kid(*(np.stack(features[name]) for name in ("real", "fake")), paired=True)
     (found,) = [line["kid"] for line in log(tmp_path / "run") if "kid" in line]
     assert found == pytest.approx(expected, rel=1e-5)
 

@@ -80,6 +80,14 @@ def test_too_few_faces_show_before_the_trainings(ask, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_another_process_trains_is_not_measured(ask, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(study, "train_unless_taken", lambda train, opt: None)
+    monkeypatch.setattr(study, "measure_all", lambda *_: pytest.fail("measured"))
+    with pytest.raises(FileNotFoundError):  # no results either
+        ask("--only", "none")
+    assert "none: not done yet" in capsys.readouterr().out and not (tmp_path / "results.json").exists()
+
+
 def test_larger_pictures_are_measured_at_64():
     x = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     assert study.at_64(x) is x

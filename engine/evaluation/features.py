@@ -44,7 +44,7 @@ def features_of(batches: Iterable[Tensor], extractor: Extractor) -> Tensor:
     found = []
     for x in (part for batch in batches for part in batch.split(extractor.batch)):
         with torch.inference_mode(), autocast(extractor.device, "fp32"):
-            found.append(extractor.network(x.to(extractor.device)).double().cpu())
+            found.append(extractor.network(x.to(extractor.device)).cpu().double())  # MPS has no float64
     return torch.cat(found)
 
 

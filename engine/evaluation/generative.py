@@ -79,18 +79,25 @@ def as_compared(real: Tensor, fake: Tensor, axes: int | None) -> tuple[Tensor, T
     return along(real), along(fake)
 
 
-def kid(real: Tensor, fake: Tensor, size: int, seed: int = 0) -> Spread:
+def kid(real: Tensor, fake: Tensor, size: int, seed: int = 0, paired: bool = False) -> Spread:
     """Kernel inception distance (Bińkowski et al. 2018, arXiv:1801.01401, sec. 4): unbiased, so also below 0.
 
     The mean and the standard deviation over SUBSETS pairs of subsets of `size`; where both sets have just that size,
     of the sets themselves.
+
+    paired: fake[i] was made to be like real[i]. Then these two are not independent: subsets are of pairs, and no
+    picture meets its own partner; as if it did, KID would be too low, the more so the fewer the pictures.
     """
     from torchmetrics.image.kid import poly_mmd
 
+    mmd = _mmd_of_pairs if paired else poly_mmd
     if len(real) == len(fake) == size:
-        return Spread(float(poly_mmd(real, fake)), 0.0)
+        return Spread(float(mmd(real, fake)), 0.0)
     chance = torch.Generator().manual_seed(seed)
-    return _spread([poly_mmd(_lot(real, chance)[:size], _lot(fake, chance)[:size]) for _ in range(SUBSETS)])
+    if paired:
+        rows = (torch.randperm(len(real), generator=chance)[:size] for _ in range(SUBSETS))
+        return _spread([mmd(real[own], fake[own]) for own in rows])
+    return _spread([mmd(_lot(real, chance)[:size], _lot(fake, chance)[:size]) for _ in range(SUBSETS)])
 
 
 def kid_between_halves(real: Tensor, size: int, seed: int = 0) -> Spread:
@@ -102,13 +109,13 @@ def kid_between_halves(real: Tensor, size: int, seed: int = 0) -> Spread:
     return _spread([poly_mmd(x[:size], x[size : 2 * size]) for x in shuffled])
 
 
-def kid_of(real: Tensor, fake: Tensor, axes: int | None) -> float:
+def kid_of(real: Tensor, fake: Tensor, axes: int | None, paired: bool = False) -> float:
     """KID of features [N, F] against those [M, F] of real pictures, along `axes` (as_compared): for validation.
 
-    On subsets of up to MOST_IN_SUBSET pictures; the same pictures give the same number.
+    paired: as in `kid`. On subsets of up to MOST_IN_SUBSET pictures; the same pictures give the same number.
     """
     real, fake = as_compared(real, fake, axes)
-    return kid(real, fake, min(MOST_IN_SUBSET, len(real), len(fake))).mean
+    return kid(real, fake, min(MOST_IN_SUBSET, len(real), len(fake)), paired=paired).mean
 
 
 def fid(real: Tensor, fake: Tensor) -> float:
@@ -134,34 +141,45 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> tuple[f
     return _share_within(fake, real, k), _share_within(real, fake, k)
 
 
-def compare(real: Tensor, fake: Tensor, axes: int | None, seed: int = 0) -> dict[str, float]:
+def compare(real: Tensor, fake: Tensor, axes: int | None, seed: int = 0, paired: bool = False) -> dict[str, float]:
     """All of the above of features [N, F] of real and [M, F] of generated pictures, along so many `axes` (as_compared).
 
     kid and kid_real_real (the noise floor) with their standard deviations, fid, and precision and recall of equal
-    counts, drawn by lot from the larger set.
+    counts, drawn by lot from the larger set. paired: as in `kid`.
     """
     real, fake = as_compared(real, fake, axes)
     size, count, chance = subset_size(len(real), len(fake)), min(len(real), len(fake)), torch.Generator()
-    ours, floor = kid(real, fake, size, seed), kid_between_halves(real, size, seed)
+    ours, floor = kid(real, fake, size, seed, paired), kid_between_halves(real, size, seed)
     chance.manual_seed(seed)
     precision, recall = precision_recall(_lot(real, chance)[:count], _lot(fake, chance)[:count])
     kids = {"kid": ours.mean, "kid_std": ours.std, "kid_real_real": floor.mean, "kid_real_real_std": floor.std}
     return {**kids, "fid": fid(real, fake), "precision": precision, "recall": recall}
 
 
-def protocol_of(real: int, fake: int, axes: int | None) -> dict[str, str]:
+def protocol_of(real: int, fake: int, axes: int | None, paired: bool = False) -> dict[str, str]:
     """What `compare` does with so many pictures and axes, in words."""
     size = subset_size(real, fake)
     small = min(real, fake) < FID_SOUND
     biased = f"; biased upwards below some {FID_SOUND:,}: compare it at equal counts only" if small else ""
+    apart = ", no picture against its own true one" if paired else ""
     along = f"along the first {count_axes(real, axes)} main axes of the real ones, variance 1 each" if axes else ""
     return {
         **({"features are compared": along} if axes else {}),
-        "kid": f"mean and standard deviation over {SUBSETS} pairs of subsets of {size}; real_real: both of real "
+        "kid": f"mean and standard deviation over {SUBSETS} pairs of subsets of {size}{apart}; real_real: both of real "
         "pictures, disjoint",
         "fid": f"{real:,} real and {fake:,} generated pictures{biased}",
         "precision, recall": f"{min(real, fake):,} pictures of each, {NEIGHBOURS} neighbours",
     }
+
+
+def _mmd_of_pairs(real: Tensor, fake: Tensor) -> Tensor:
+    """The unbiased MMD^2 of pairs (Gretton et al. 2012, JMLR 13:723, Eq. 4) by KID's kernel: all but i = j."""
+    from torchmetrics.image.kid import poly_kernel
+
+    def mean(k: Tensor) -> Tensor:
+        return (k.sum() - k.trace()) / (len(k) * (len(k) - 1))
+
+    return mean(poly_kernel(real, real)) + mean(poly_kernel(fake, fake)) - 2 * mean(poly_kernel(real, fake))
 
 
 def _share_within(points: Tensor, centres: Tensor, k: int) -> float:

@@ -85,7 +85,7 @@ def _measure(
             if as_sets:
                 features["real"].append(features_of([real], extractor))
                 features["fake"].append(features_of([fake], extractor))
-    numbers = {name: torch.cat(values).double().mean().item() for name, values in found.items()}
+    numbers = {name: torch.cat(values).cpu().double().mean().item() for name, values in found.items()}
     numbers |= {} if lpips is None else {"lpips": lpips.compute().item()}
     protocol = {
         "pictures": f"{count} of {args.data} ({words})",
@@ -97,5 +97,5 @@ def _measure(
     if not as_sets:
         return protocol | {"kid, fid": f"left out: {count} pictures, fewer than {LEAST_COMPARED}"}, numbers
     real, fake, axes = torch.cat(features["real"]), torch.cat(features["fake"]), extractor.axes
-    protocol |= {"features": extractor.about} | protocol_of(count, count, axes)
-    return protocol, numbers | compare(real, fake, axes, args.seed)
+    protocol |= {"features": extractor.about} | protocol_of(count, count, axes, paired=True)
+    return protocol, numbers | compare(real, fake, axes, args.seed, paired=True)

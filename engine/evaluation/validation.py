@@ -59,7 +59,7 @@ class PairValidation:
         if self.extractor is None:
             return metrics
         self.real = torch.cat(reals) if self.real is None else self.real
-        return metrics | {"kid": kid_of(self.real, torch.cat(fakes), self.extractor.axes)}
+        return metrics | {"kid": kid_of(self.real, torch.cat(fakes), self.extractor.axes, paired=True)}
 
     def _features(self, x: Tensor) -> Tensor:
         """As scripts/evaluate.py has them, of 8 bits and three channels."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import checkpoint
-from engine.errors import UserError
-from engine.files import take_folder
+from engine.files import Taken, take_folder, whole_file
+from engine.lock import locked
 
 CPU_SECONDS = "cpu_seconds.txt"  # in a run folder, one line for each session
 
@@ -31,7 +31,7 @@ def train_unless_taken(train: Callable[[Any], None], opt: Any) -> None:
         return
     try:
         held = take_folder(folder)
-    except UserError:
+    except Taken:
         print(f"{folder}: another process trains it")
         return
     start = time.process_time()
@@ -53,3 +53,15 @@ def log_of(folder: Path) -> list[dict]:
     """The lines of a run's log; none before its first."""
     file = folder / "log.jsonl"
     return [json.loads(line) for line in file.open()] if file.exists() else []
+
+
+def add_results(file: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """results.json with what was found in it, also by other processes: values that are dicts are joined."""
+    with locked(file):
+        results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        for key, value in found.items():
+            known = results.get(key)
+            results[key] = known | value if isinstance(known, dict) and isinstance(value, dict) else value
+        with whole_file(file) as part:
+            part.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return results
