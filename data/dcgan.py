@@ -121,10 +121,19 @@ def _open_source(data: Any, stack: contextlib.ExitStack) -> _Source:
     root = drawn_faces(data.drawn_train, data.size[0], data.workers) if data.root == "drawn" else Path(data.root)
     if root.is_file() or (root.suffix == ".zip" and not root.is_dir()):
         archive = stack.enter_context(open_zip(root))
-        return _Source(root, pictures_in_zip(archive), archive)
+        return _Source(root, _to_train_on(pictures_in_zip(archive), root), archive)
     if (root / "train").is_dir():  # as the other families
         root = root / "train"
-    return _Source(root, [path.relative_to(root).as_posix() for path in list_pictures(root)], None)
+    names = [path.relative_to(root).as_posix() for path in list_pictures(root)]
+    return _Source(root, _to_train_on(names, root), None)
+
+
+def _to_train_on(names: list[str], root: Path) -> list[str]:
+    """Without those in val/ and test/, which are kept apart to measure with, as in the other families."""
+    kept = [name for name in names if name.split("/")[0] not in ("val", "test")]
+    if names and not kept:
+        raise UserError(f"{root}: all its pictures are in val/ or test/, which are to measure with; name one of them")
+    return kept
 
 
 def _read(source: _Source, name: str, size: tuple[int, int]) -> np.ndarray:

@@ -15,6 +15,7 @@ from data.pictures import Pictures
 from data.sample import drawn_set
 from data.window import LABEL, covering, covering_window
 from engine.errors import UserError
+from options.common import steps_of
 
 
 class LabeledPictures(Pictures):
@@ -88,8 +89,8 @@ def seg_data(
         )
     if not paths and opt.teaches_unlabeled:
         print("note: no data.unlabeled: training on the labelled pictures alone")
-    elif opt.teaches_unlabeled and opt.run.epochs is None and (start := opt.loss.semi_start) >= opt.run.steps:
-        print(f"note: loss.semi_start={start}: run.steps={opt.run.steps} end before: unlabelled pictures teach nothing")
+    elif opt.teaches_unlabeled and (start := opt.loss.semi_start) >= (steps := steps_of(opt, len(train))):
+        print(f"note: loss.semi_start={start}: the {steps} steps end before: unlabelled pictures teach nothing")
     if data.size == "native":
         _same_size(train, paths, data.batch)
     labeled, held = LabeledPictures(train, palette, data, True), LabeledPictures(val, palette, data, False)

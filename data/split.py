@@ -28,15 +28,26 @@ def chosen_samples(root: Path, split: str, data: Any, *folders: str) -> tuple[li
     there = [name for name in ("val", "test") if (root / name).is_dir()]
     if split == "auto":
         split = "val" if own else next(iter(there), "all")
+    foreign = (
+        "" if own or data.root == "drawn" else f"; taken for other pictures than those of the training on {data.root}"
+    )
     if split == "all":
-        return training_samples(root, *folders), "all"
+        return training_samples(root, *folders), f"all{foreign}"
     if split == "test":
         if "test" not in there:
             raise UserError(f"--split test: {root} has no test/; use another split", 2)
         return find_pairs(root / "test", *folders), "test/"
+    if not own and data.val and "val" not in there:
+        raise UserError(
+            f"--split {split}: {root} is not the training's folder {data.root}, and which pictures it held out of that "
+            f"data.val={data.val} says; name that folder, or use --split all",
+            2,
+        )
     train, held, _ = split_pairs(root, data.val if own else None, data.val_share, None, *folders)
     if split == "train":
-        return train, "all but the validation pictures"
+        return train, f"all but the validation pictures{foreign}"
     if not held:
         raise UserError(f"--split val: {root} has no val/, and the training held none out; use --split all", 2)
-    return held, "val/" if "val" in there and not (own and data.val) else "held out as in training"
+    if "val" in there and not (own and data.val):
+        return held, "val/"
+    return held, "held out as in training" if own else f"a share of {data.val_share:g} by name, as in training{foreign}"

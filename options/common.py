@@ -123,11 +123,18 @@ def check_validation(run: RunOptions, sample: KidSampleOptions, *others: str) ->
         )
 
 
+def steps_of(opt: Any, pictures: int, batches: int = 1) -> int:
+    """How many steps the options mean; a step takes so many batches of new pictures."""
+    if opt.run.epochs is None:
+        return opt.run.steps
+    return math.ceil(opt.run.epochs * pictures / (opt.data.batch * batches))
+
+
 def with_steps(opt: Any, pictures: int, batches: int = 1) -> Any:
     """The options with `run.steps` from `run.epochs`, if that is set; a step takes so many batches of new pictures."""
     if opt.run.epochs is None:
         return opt
-    steps = math.ceil(opt.run.epochs * pictures / (opt.data.batch * batches))
+    steps = steps_of(opt, pictures, batches)
     each = f"data.batch={opt.data.batch}" + (f", {batches} of them in a step" if batches > 1 else "")
     print(f"run.epochs={opt.run.epochs:g}: {steps} steps ({pictures} pictures, {each})")
     return replace(opt, run=replace(opt.run, steps=steps))

@@ -21,12 +21,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data.palette import palette_of
 from data.split import SPLITS
+from engine import checkpoint
 from engine.device import choose_device, note_emulated_bf16
 from engine.errors import UserError, door
 from engine.evaluation.measure_dcgan import MOST_GENERATED, measure_dcgan
 from engine.evaluation.measure_pairs import measure_pix2pix, measure_spade
 from engine.evaluation.measure_seg import measure_seg
 from engine.files import require_file, whole_file
+from models import pretrained
 from predict import load_network
 
 FAMILIES = {"seg": measure_seg, "spade": measure_spade, "pix2pix": measure_pix2pix, "dcgan": measure_dcgan}
@@ -142,10 +144,19 @@ def evaluate(args: argparse.Namespace) -> tuple[Any, dict[str, str], dict[str, A
     device = choose_device(args.device, "--device ")
     if args.precision == "bf16":
         note_emulated_bf16(device)
-    network, opt, _ = load_network(args.weights, device)
+    path = pretrained.find(args.weights)
+    network, opt, _ = load_network(str(path), device)
     refuse_other_families(args, opt.family)
     protocol, numbers = FAMILIES[opt.family](network, opt, args, device)
-    return opt, protocol | {"network's arithmetic": args.precision}, numbers
+    return opt, {"weights": which(path)} | protocol | {"network's arithmetic": args.precision}, numbers
+
+
+def which(path: Path) -> str:
+    """What a protocol says of a checkpoint: a run folder's best one was chosen by what it may now be measured by."""
+    content = checkpoint.load(path)
+    kept = content["options"]["run"].get("keep_best")
+    best = f", the best of its validations by {kept[0]}" if kept and path.name == "best.pt" else ""
+    return f"{path}, step {content['step']}, averaged (G_ema){best}"
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -19,9 +20,17 @@ import numpy as np
 from engine.errors import UserError, door
 from engine.files import require_writable, whole_file
 
-LEFT_OUT = ("step", "images_per_s")
+RATE = "images_per_s"  # every line of a training has it, no validation
+LEFT_OUT = ("step", RATE)
 COLUMNS = 3
-Curve = tuple[list[float], list[float]]  # steps, values
+
+
+class Curve(NamedTuple):
+    """What was logged of a term."""
+
+    steps: list[float]
+    values: list[float]
+    validation: bool
 
 
 def read_log(run: Path) -> dict[str, Curve]:
@@ -46,9 +55,9 @@ def read_log(run: Path) -> dict[str, Curve]:
                 break
             raise UserError(f"{path}: line {number} is no log line; name a run folder") from None
         for name, value in values.items():
-            steps, known = curves.setdefault(name, ([], []))
-            steps.append(step)
-            known.append(value)
+            curve = curves.setdefault(name, Curve([], [], RATE not in line))
+            curve.steps.append(step)
+            curve.values.append(value)
     if not curves:
         raise UserError(f"{path}: holds no terms yet; wait for run.log_every steps")
     return curves
@@ -57,7 +66,10 @@ def read_log(run: Path) -> dict[str, Curve]:
 def names_of(runs: list[Path]) -> list[str]:
     """What the legend calls them: their paths without the folders that all share."""
     paths = [run.resolve() for run in runs]
-    shared = Path(os.path.commonpath([path.parent for path in paths]))
+    try:
+        shared = os.path.commonpath([path.parent for path in paths])
+    except ValueError:  # of two drives
+        return [str(path) for path in paths]
     return [path.relative_to(shared).as_posix() for path in paths]
 
 
@@ -95,9 +107,9 @@ def draw(logs: dict[str, dict[str, Curve]], groups: list[list[str]], smooth: int
         for run, curves in logs.items():
             for name in group:
                 if name in curves:
-                    steps, values = curves[name]
+                    steps, values, validation = curves[name]
                     label = " ".join(([run] if len(logs) > 1 else []) + ([name] if len(group) > 1 else []))
-                    axes.plot(steps, smoothed(values, smooth), label=label or None, linewidth=1.2)
+                    axes.plot(steps, smoothed(values, 1 if validation else smooth), label=label or None, linewidth=1.2)
         axes.set_title(", ".join(group), fontsize=10)
         axes.set_xlabel("step", fontsize=8)
         axes.tick_params(labelsize=8)
@@ -119,7 +131,11 @@ def main() -> None:
     parser.add_argument("--terms", nargs="+", metavar="TERM", help="only these (default: all)")
     parser.add_argument("--join", nargs="+", default=[], metavar="A,B", help="terms that share a panel")
     parser.add_argument(
-        "--smooth", type=int, default=1, metavar="N", help="mean over N log lines (default 1: as logged)"
+        "--smooth",
+        type=int,
+        default=1,
+        metavar="N",
+        help="mean over N log lines, but of validations (default 1: as logged)",
     )
     args = parser.parse_args()
     if args.smooth < 1:

@@ -92,6 +92,18 @@ def test_sizes_limit_and_train(root, pictures, tmp_path):
     assert len(load_data(tmp_path / "parts")[0]) == 6
 
 
+def test_what_is_kept_apart_to_measure_with_is_not_trained_on(root, tmp_path):
+    shutil.copytree(root / "a", tmp_path / "apart")
+    shutil.copytree(root / "b", tmp_path / "apart" / "val")
+    for source in (tmp_path / "apart", pack(tmp_path / "apart")):
+        assert len(load_data(source)[0]) == 6, source
+    assert len(load_data(tmp_path / "apart" / "val", "data.batch=3")[0]) == 3
+    (tmp_path / "none").mkdir()
+    shutil.copytree(root / "b", tmp_path / "none" / "test")
+    with pytest.raises(UserError, match="all its pictures are in val/ or test/, which are to measure with; name one"):
+        load_data(tmp_path / "none")
+
+
 def test_the_first_pictures_are_in_the_range_of_networks(root):
     first = load_data(root)[0].first(3)
     assert first.shape == (3, 3, 64, 64) and first.min() == -1 and first.max() == 1

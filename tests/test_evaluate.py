@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import urllib.error
+from functools import partial
 
 import numpy as np
 import pytest
@@ -198,13 +199,21 @@ def test_a_validated_run_resumes_exactly(tiny_dcgan, many_faces, tmp_path, cheap
     assert kids[0][-1] == kids[1][-1]
 
 
-def test_training_measures_as_the_script_does(tiny_dcgan, many_faces, tmp_path, ask, cheaply):
-    """The same pictures are made: of the last step, against all real pictures, KID differs only by the subsets."""
+def test_training_measures_as_the_script_does(tiny_dcgan, many_faces, tmp_path, ask, cheaply, monkeypatch):
+    """The same pictures are made; KID differs only by the subsets."""
+    measured = []
+    for name in ("kid_of", "compare"):
+        function = getattr(measure_dcgan, name)
+        keep = partial(
+            lambda function, real, fake, *more: measured.append(fake) or function(real, fake, *more), function
+        )
+        monkeypatch.setattr(measure_dcgan, name, keep)
     train_dcgan.train(tiny_dcgan("run", f"data.root={many_faces}", *KID[:-1], "optim.g_lr=0.01"))
     checkpoint.find(tmp_path / "run").unlink()  # the best one: the script takes the newest
     by_script = ask("--weights", tmp_path / "run", "--data", many_faces, "--count", 50, "--features", "random")
     by_training = [line["kid"] for line in log(tmp_path / "run") if "kid" in line][-1]
     assert by_script["numbers"]["kid"] == pytest.approx(by_training, abs=3 * by_script["numbers"]["kid_std"])
+    assert torch.equal(measured[-2], measured[-1]) and len(measured[-1]) == 50
 
 
 def test_early_stop_by_kid(tiny_dcgan, many_faces, tmp_path, cheaply, monkeypatch):

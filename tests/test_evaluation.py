@@ -298,6 +298,12 @@ def test_splits(tmp_path):
     assert 0 < len(held) < 10 and words == "held out as in training"
     assert sorted(held + names("train", own, alone)[0]) == list("abcdefghij")
     assert names("auto", tiny, alone) == ("abcdefghij", "all")
+    moved = type("Data", (), {"root": str(tmp_path / "elsewhere"), "val": None, "val_share": 0.3})
+    assert names("auto", moved, alone)[1] == f"all; taken for other pictures than those of the training on {moved.root}"
+    assert names("val", moved, alone)[1].startswith("a share of 0.3 by name, as in training; taken for other pictures")
+    moved.val = "held.txt"
+    with pytest.raises(UserError, match="which pictures it held out of that data.val=held.txt says; name that folder"):
+        names("val", moved, alone)
     for split, where, said in (("test", alone, "has no test/"), ("auto", tmp_path / "no", "no such folder")):
         with pytest.raises(UserError, match=said):
             names(split, tiny, where)

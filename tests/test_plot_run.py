@@ -26,7 +26,10 @@ def run(monkeypatch, *words):
 
 
 def test_terms_become_curves(runs):
-    assert plot_run.read_log(runs / "b") == {"D": ([1, 2, 3, 4, 5], [2, 4, 6, 8, 10]), "val": ([5], [0.5])}
+    assert plot_run.read_log(runs / "b") == {
+        "D": ([1, 2, 3, 4, 5], [2, 4, 6, 8, 10], False),
+        "val": ([5], [0.5], True),
+    }
     with (runs / "a" / "log.jsonl").open("a") as file:
         file.write('{"step": 6, "D"')  # a run that goes on
     assert plot_run.read_log(runs / "a")["D"][1] == [1, 2, 3, 4, 5]
@@ -36,12 +39,21 @@ def test_a_metric_without_a_value_has_no_point(runs):
     with (runs / "a" / "log.jsonl").open("a") as file:
         file.write('{"step": 6, "val": 0.25, "iou/eye": null}\n{"step": 7, "iou/eye": 0.75}\n')
     curves = plot_run.read_log(runs / "a")
-    assert curves["val"] == ([5, 6], [0.5, 0.25]) and curves["iou/eye"] == ([7], [0.75])
+    assert curves["val"][:2] == ([5, 6], [0.5, 0.25]) and curves["iou/eye"][:2] == ([7], [0.75])
 
 
 def test_smoothing_is_a_mean_over_the_last_values():
     assert plot_run.smoothed([1, 2, 6, 0], 2).tolist() == [1, 1.5, 4, 3]
     assert plot_run.smoothed([1, 2, 6], 1).tolist() == [1, 2, 6]
+
+
+def test_validations_are_not_smoothed():
+    ups = plot_run.Curve([1, 2, 3], [1.0, 0.0, 2.0], True)
+    lines = [
+        axes.lines[0]
+        for axes in plot_run.draw({"a": {"kid": ups, "D": ups._replace(validation=False)}}, [["kid"], ["D"]], 3).axes
+    ]
+    assert [line.get_ydata().tolist() for line in lines] == [[1, 0, 2], [1, 0.5, 1]]
 
 
 def test_panels(runs):
@@ -61,7 +73,7 @@ def test_a_legend_names_what_tells_runs_apart(tmp_path):
 
 def test_the_rounding_of_a_constant_is_no_curve():
     steps, rates = list(range(20)), [2e-4 * (1 + 1e-13 * (k % 2)) for k in range(20)]
-    axes = plot_run.draw({"a": {"lr": (steps, rates)}}, [["lr"]], 3).axes[0]
+    axes = plot_run.draw({"a": {"lr": plot_run.Curve(steps, rates, False)}}, [["lr"]], 3).axes[0]
     assert axes.get_ylim() == pytest.approx((0, 4e-4))
 
 

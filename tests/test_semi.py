@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from runs import final, finite_run, log, same_training
 
+import train_seg
 from engine import checkpoint
 from engine.errors import UserError
+from models import build
 from options.load import from_dict, load, to_dict
 from options.seg import DEFAULT_FILE, SegOptions
 from train_seg import train
@@ -33,20 +35,40 @@ def opposed(method: str, words: str) -> list[str]:
 @pytest.mark.parametrize("method", ["none", "fixmatch", "unimatch"])
 def test_every_method_trains_every_network(tiny, tmp_path, method, generator):
     words = ["run.steps=2", "loss.semi_start=1", "run.eval_every=2", f"model.generator={generator}"]
-    train(tiny("run", *words, f"semi.method={method}", *opposed(method, NETWORKS[generator])))
+    train(tiny("run", *words, f"semi.method={method}", *opposed(method, f"semi.threshold=0 {NETWORKS[generator]}")))
     assert finite_run(tmp_path / "run", 2)
     first, second, *_ = log(tmp_path / "run")
     assert {"ce"} == first.keys() - {"step", "lr", "grad_G", "images_per_s"}, "before loss.semi_start"
     assert TERMS[method] == second.keys() - {"step", "lr", "grad_G", "images_per_s"}
+    assert method == "none" or (second["semi_labeled"] == 1 and second["semi_strong"] > 0)
 
 
 @pytest.mark.parametrize("method", TERMS)
 def test_a_run_stopped_and_resumed_equals_one_that_never_stopped(tiny, tmp_path, method):
-    words = [f"semi.method={method}", "loss.semi_start=1", *opposed(method, "semi.threshold=0.3 semi.teacher=ema")]
+    words = [f"semi.method={method}", "loss.semi_start=1", *opposed(method, "semi.threshold=0.2 semi.teacher=ema")]
     train(tiny("whole", *words))
     resume_from(tmp_path / "whole" / "checkpoints" / "step_00000004.pt", tmp_path / "cut")
     train(tiny("cut", *words))
     assert same_training(final(tmp_path / "whole"), final(tmp_path / "cut"))
+    consistency = [line["semi_strong"] for line in log(tmp_path / "whole") if "semi_strong" in line]
+    assert len(consistency) == (5 if method in ("fixmatch", "unimatch") else 0) and all(x > 0 for x in consistency)
+
+
+@pytest.mark.parametrize(("method", "gradient"), [("fixmatch", 5 + 3 * 2), ("unimatch", 5 + 3 * (0.5 * 2 + 0.5 * 7))])
+def test_a_step_follows_the_weighted_sum(tiny, tmp_path, monkeypatch, method, gradient):
+    """Terms of known slope in G's first weights: the cross-entropy's 5, the strong views' 2, the features' 7."""
+
+    def first(G):
+        return next(G.parameters()).sum()
+
+    features = {"semi_features": 7} if method == "unimatch" else {}
+    slopes = {"semi_strong": 2, **features}
+    monkeypatch.setattr(train_seg, "labeled_losses", lambda G, *_: {"ce": 5 * first(G)})
+    monkeypatch.setattr(train_seg, "consistency_losses", lambda G, *_: {k: s * first(G) for k, s in slopes.items()})
+    opt = tiny("run", f"semi.method={method}", "semi.weight=3", "loss.semi_start=0", "run.steps=1")
+    train(opt)
+    weights = next(build.seg_generator(opt).parameters()).numel()
+    assert log(tmp_path / "run")[0]["grad_G"] == pytest.approx(gradient * weights**0.5, rel=1e-3)  # four digits
 
 
 def resume_from(path: Path, folder: Path) -> None:
@@ -63,7 +85,9 @@ def test_a_run_without_unlabelled_pictures_says_so(tiny, tmp_path, capsys):
 
 def test_a_run_that_ends_before_the_unlabelled_pictures_says_so(tiny, capsys):
     train(tiny("late", "semi.method=fixmatch", "loss.semi_start=1", "run.steps=1"))
-    assert "note: loss.semi_start=1: run.steps=1 end before" in capsys.readouterr().out
+    assert "note: loss.semi_start=1: the 1 steps end before" in capsys.readouterr().out
+    train(tiny("epochs", "semi.method=fixmatch", "loss.semi_start=3", "run.epochs=1"))  # 6 pictures, 2 a batch
+    assert "note: loss.semi_start=3: the 3 steps end before" in capsys.readouterr().out
     train(tiny("early", "semi.method=fixmatch", "loss.semi_start=0", "run.steps=1"))
     assert "semi_start" not in capsys.readouterr().out
 
