@@ -7,9 +7,9 @@ faces of each are measured by KID of random features (docs/evaluation.md; lower 
 - few faces (trained on the first 1,000, or on the first 100): every kept checkpoint, against the first 1,000 and
   against 1,000 of the others, which none of these trainings saw;
 - lessons (trained on all): the last checkpoint, against 1,000 of the faces that it was trained on.
-Writes OUTPUT/results.json and, of the trainings with few faces, OUTPUT/kid.png (needs matplotlib), and prints Markdown
-tables. The same command resumes, and several at once share the trainings: finished trainings and measurements are not
-done again. --only: of these settings.
+Writes OUTPUT/results.json, OUTPUT/faces.png (some faces of each setting) and, of the trainings with few faces,
+OUTPUT/kid.png (needs matplotlib), and prints Markdown tables. The same command resumes, and several at once share the
+trainings: finished trainings and measurements are not done again. --only: of these settings.
 """
 
 import argparse
@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from data.dcgan import Faces, dcgan_data
@@ -32,12 +33,14 @@ from engine.evaluation.features import AXES, extractor_of, features_of
 from engine.evaluation.generative import Spread, kid, kid_between_halves, main_axes, require_torchmetrics, subset_size
 from engine.evaluation.segmentation import require_matplotlib
 from engine.files import require_writable, whole_file
+from engine.logs import contact_sheet
 from engine.progress import progress
 from models.latents import generated
 from models.layers import predicting
 from options.dcgan import DEFAULT_FILE, DcganOptions
 from options.load import load
 from predict import load_network
+from scripts.studies.figures import caption
 from scripts.studies.trainings import add_results, finished, step_of, train_unless_taken
 from train_dcgan import train
 
@@ -65,6 +68,7 @@ LESSONS = {
     "96 pixels": ["data.size=96"],
 }
 SETTINGS = FEW_FACES | {name: [*MANY, *words] for name, words in LESSONS.items()}
+SHOWN = 10  # faces of each setting in the sheet
 GENERATED = 1000  # faces of each network that are measured, and the real ones that they are measured against
 SEEN, UNSEEN, ANY = "the first 1,000", "unseen faces", "training faces"  # the first two: with few faces
 CPU = torch.device("cpu")
@@ -205,6 +209,18 @@ def plot(results: dict, file: Path) -> None:
         figure.savefig(part, format="png", dpi=110)
 
 
+def write_sheet(names: list[str], output: Path) -> None:
+    """OUTPUT/faces.png: a row for each setting, the first faces of its last checkpoint, at 64x64."""
+    rows = []
+    for name in names:
+        G, opt, _ = load_network(str(checkpoint.steps(folder_of(output, name))[-1]), CPU)
+        with predicting(G, opt.sample.norm_stats):
+            faces = torch.cat([at_64(x) for x in generated(G, opt, SHOWN)])
+        rows.append([caption(name.replace(", ", ",\n"), 180, 64), *faces.permute(0, 2, 3, 1).numpy()])
+    with whole_file(output / "faces.png") as part:
+        Image.fromarray(contact_sheet(rows)).save(part, format="png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a folder or zip of faces")
@@ -224,6 +240,8 @@ def main() -> None:
     for name in trainings.keys() - set(done):
         print(f"{name}: not done yet")
     print_tables(results)
+    if done:
+        write_sheet(done, args.output)
     if any(name in results["kid"] for name in FEW_FACES):
         plot(results, args.output / "kid.png")
 

@@ -47,6 +47,7 @@ def test_everything_is_trained_and_measured_once(ask, tmp_path, capsys, monkeypa
     mean, std = results["kid"]["none"]["2"][study.UNSEEN]
     assert f"| none | 2 | {study.shown(results['kid']['none']['2'][study.SEEN])} | {mean:.3f} ± {std:.3f} |" in said
     assert "| DiffAugment |" not in said and min(Image.open(tmp_path / "kid.png").size) > 100
+    assert Image.open(tmp_path / "faces.png").size == (180 + study.SHOWN * 66, 2 * 64 + 2)
 
     def never(*_):
         raise AssertionError("done before")
