@@ -157,6 +157,9 @@ def main() -> None:
     roots = {name: root for name in HELD if (root := getattr(args, name)) is not None}
     if not roots:
         raise UserError("nothing to train on: give --facades DIR, --chimera DIR or both", 2)
+    for name, root in roots.items():
+        if not root.is_dir():
+            raise UserError(f"--{name} {root}: no such folder; name the one with the pairs", 2)
     require_torchmetrics("KID")
     require_writable(args.output)
     trainings = plan(roots, args.output)

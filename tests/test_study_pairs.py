@@ -70,4 +70,6 @@ def test_what_is_not_done_is_named(ask, edge_pairs, monkeypatch, capsys):
 def test_without_a_data_set_there_is_nothing_to_do(ask, tmp_path):
     with pytest.raises(UserError, match="give --facades DIR, --chimera DIR or both"):
         ask()
+    with pytest.raises(UserError, match="--chimera .*nowhere: no such folder; name the one with the pairs"):
+        ask("--chimera", str(tmp_path / "nowhere"))
     assert not (tmp_path / "the out").exists()
