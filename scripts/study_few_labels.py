@@ -1,4 +1,4 @@
-"""What unlabelled pictures bring when labels are few, by each semi.method: the table of docs/seg.md.
+"""What unlabelled pictures bring when labels are few, by each semi.method: the tables of docs/results.md.
 
     python scripts/study_few_labels.py [--part drawn] [--output runs/few_labels]
     python scripts/study_few_labels.py [--part camvid] --camvid DIR

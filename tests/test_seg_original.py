@@ -1,5 +1,6 @@
 """The first training iteration of the Chainer original (NOTES.md, seg/train), by train_seg.py's own terms."""
 
+import warnings
 from pathlib import Path
 
 import chainer
@@ -53,9 +54,19 @@ def relative(network, arrays: dict[str, np.ndarray], prefix: str, table) -> list
     return [((parameters[k].grad - g).norm() / g.norm()).item() for k, g in expected.items()]
 
 
+@pytest.fixture
+def plain_convolutions():
+    """PyTorch's own: oneDNN's algorithms depend on the processor; on a Xeon they moved these gradients by 1e-3."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of flags of other devices, which this sets too
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
+
+
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared")
 @pytest.mark.parametrize("mode", ["hinge", "bce", "mse"])
+@pytest.mark.usefixtures("plain_convolutions")
 def test_the_originals_first_iteration(mode):
     io = dict(np.load(SHARED / "io_hinge.npz")) | dict(np.load(SHARED / f"io_{mode}.npz"))
     net = DilatedFCN(5, 8, 16, conv_norm="spectral", eps=2e-5)
@@ -73,15 +84,15 @@ def test_the_originals_first_iteration(mode):
     terms["D"].backward(inputs=list(D.parameters()), retain_graph=True)
     (terms["ce"] + loss.adv * terms["adv"]).backward(inputs=list(G.parameters()))
     if mode == "hinge":
-        assert max(relative(net, io, "grad_gen_sup/", DILATED_FCN)) < 1e-3
-        assert max(relative(D, io, "grad_dis/", FCN)) < 1e-3
+        assert max(relative(net, io, "grad_gen_sup/", DILATED_FCN)) < 1e-4
+        assert max(relative(D, io, "grad_dis/", FCN)) < 1e-4
     ChainerAdam(G.parameters(), 2.5e-4, 0.9, 0.99, 1e-4).first_step()
     ChainerAdam(D.parameters(), 1e-4, 0.9, 0.99, 0).first_step()
     G.zero_grad()
     terms |= unlabeled_losses(G, D, u, loss)
     (loss.semi_adv * terms["semi_adv"] + loss.semi_st * terms["semi_st"]).backward(inputs=list(G.parameters()))
     if mode == "hinge":
-        assert max(relative(net, io, "grad_gen_semi/", DILATED_FCN)) < 5e-2
+        assert max(relative(net, io, "grad_gen_semi/", DILATED_FCN)) < 5e-3
     expected = {
         "D": io["loss/dis/loss"][0],
         "ce": io["loss/gen/ce_loss"][0],
